@@ -1,0 +1,1 @@
+//! The pure decoder of `pgoutput`, protocol version 1.

@@ -1,0 +1,106 @@
+//! Who speaks: clients, sessions, epochs, and what is kept with an open socket while its hub sleeps.
+
+use crate::change::Scope;
+use crate::position::{Era, SchemaVersion, Waypoint};
+use crate::time::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::sync::Arc;
+
+/// Names a client: one replica, whichever device and connection it lives on. 1 to 128 bytes of printable ASCII.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ClientId(Arc<str>);
+
+impl ClientId {
+    /// Takes a text as a client id.
+    ///
+    /// # Errors
+    /// When it is empty, too long, or not printable ASCII without spaces.
+    pub fn new(text: &str) -> Result<Self, &'static str> {
+        let fits = (1..=crate::limits::CLIENT_ID_BYTES_MAX).contains(&text.len());
+        if fits && text.bytes().all(|b| b.is_ascii_graphic()) {
+            Ok(Self(text.into()))
+        } else {
+            Err("a client id is 1 to 128 printable ASCII characters without spaces")
+        }
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for ClientId {
+    type Error = &'static str;
+    fn try_from(text: String) -> Result<Self, &'static str> {
+        Self::new(&text)
+    }
+}
+
+impl From<ClientId> for String {
+    fn from(id: ClientId) -> Self {
+        id.0.as_ref().into()
+    }
+}
+
+impl fmt::Display for ClientId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for ClientId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// One connection of a client, at one hub. The host allots both parts: a slot is used again, a serial never.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct SessionId {
+    /// Where the session stands in its hub's slab.
+    pub slot: u32,
+    /// Tells apart those that stood there.
+    pub serial: u64,
+}
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "#{}", self.serial)
+    }
+}
+
+/// The growing number of a client's sessions, from one database sequence: it fences the older ones.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Epoch(pub u64);
+
+/// Names one backfill of one session; never used again within a client's life.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct BackfillId(pub u64);
+
+/// What is kept with an open socket while its hub sleeps or is rebuilt. Written at phase changes and never ahead of what
+/// the client has acknowledged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attachment {
+    /// Whose socket it is.
+    pub client: ClientId,
+    /// Of this session.
+    pub epoch: Epoch,
+    /// In which its position stands.
+    pub era: Era,
+    /// In which its rows stand.
+    pub schema: SchemaVersion,
+    /// What it wants to see.
+    pub scope: Scope,
+    /// When its registration ends unless renewed.
+    pub expires_at: Timestamp,
+    /// Whether this greeting was told `live`.
+    pub told_live: bool,
+    /// No later than its last acknowledgement. `None` while a backfill runs: the woken hub starts another.
+    pub position: Option<Waypoint>,
+}

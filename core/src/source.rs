@@ -1,0 +1,97 @@
+//! What a source of changes delivers, and what is known of its tables.
+
+use crate::change::{Change, Relation};
+use crate::position::{CommitTime, Lsn};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// One step of the stream, decoded. Relations of our own schema never appear, and indices do not count them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SourceItem {
+    /// A transaction begins.
+    Begin {
+        /// Where its commit record will stand: its place in commit order (`final_lsn`).
+        commit_lsn: Lsn,
+        /// When it committed.
+        committed_at: CommitTime,
+        /// The low half of its id.
+        xid: u32,
+    },
+    /// A shape, before its first use in this stream and whenever it changed.
+    Relation(Arc<Relation>),
+    /// A change of the transaction that has begun.
+    Change(Change),
+    /// The transaction ends.
+    Commit {
+        /// Where its commit record ends: what may be confirmed once it is recorded.
+        end_lsn: Lsn,
+    },
+    /// All commits below this were sent. Not: recorded.
+    Keepalive {
+        /// The end of what was sent.
+        wal_end: Lsn,
+    },
+}
+
+/// Evidence for starting a new era. Never the era itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Evidence {
+    /// Of the cluster.
+    pub system_identifier: u64,
+    /// Of the database.
+    pub database_oid: u32,
+    /// A new one with intact continuity keeps the era.
+    pub timeline: u32,
+}
+
+/// The replication slot as found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SlotState {
+    /// From where it would stream.
+    pub confirmed: Lsn,
+    /// Ours: plugin `pgoutput`, this database, not invalidated (`wal_status` not lost).
+    pub usable: bool,
+}
+
+/// What decides the shape and the stored form of one table's rows.
+///
+/// Compared, because Postgres tells the stream of many changes late or never.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableFingerprint {
+    /// The table itself.
+    pub oid: u32,
+    /// Its storage: changes when it is rewritten.
+    pub relfilenode: u32,
+    /// Columns with types, labels of enum types, missing values, and which of them the publication sends.
+    pub columns: Vec<String>,
+    /// The columns of the key, in order.
+    pub key: Vec<String>,
+    /// Defaults for rows to come. No existing row depends on them.
+    pub defaults: Vec<String>,
+}
+
+/// The fingerprints of all published tables, by `schema.table`.
+pub type Fingerprints = BTreeMap<String, TableFingerprint>;
+
+/// What a difference between fingerprints means for rows that replicas already hold.
+#[must_use]
+pub fn alters_existing_rows(old: &Fingerprints, new: &Fingerprints) -> Option<String> {
+    let gone = old.keys().find(|name| !new.contains_key(*name)).map(|name| format!("{name} is no longer published"));
+    gone.or_else(|| {
+        new.iter().find_map(|(name, new)| {
+            let Some(old) = old.get(name) else { return Some(format!("{name} is newly published")) };
+            if old.oid != new.oid {
+                Some(format!("{name} was dropped and created again"))
+            } else if old.columns != new.columns {
+                Some(format!("the columns of {name} changed"))
+            } else if old.key != new.key {
+                Some(format!("the key of {name} changed"))
+            } else if old.relfilenode != new.relfilenode {
+                Some(format!("{name} was rewritten"))
+            } else {
+                None // Defaults are for rows to come.
+            }
+        })
+    })
+}
