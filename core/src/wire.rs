@@ -1,5 +1,7 @@
 //! The protocol between server and client, version 1: typed messages here, their JSON.
 
+pub mod json;
+
 use crate::change::{Chunk, Page, Relation, Scope};
 use crate::fault::{PeerFault, ResyncReason};
 use crate::position::{Era, Position, SchemaVersion, Waypoint};
