@@ -1,1 +1,3 @@
-//! x
+//! The server, the native client and the command line of Dormouse.
+
+pub mod demo;

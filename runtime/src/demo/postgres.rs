@@ -1,0 +1,153 @@
+//! Where Postgres' server programs are, whom they run as, and a data folder to copy.
+
+use super::cluster::ClusterError;
+use std::fs;
+use std::os::unix::fs::{MetadataExt, chown};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Raised when the template is made in another way, so that older ones are not taken.
+const TEMPLATE_REVISION: u32 = 1;
+
+/// The newest installed server, and the user to run it as.
+#[derive(Debug, Clone)]
+pub struct Postgres {
+    bin: PathBuf,
+    version: String,
+    run_as: Option<(u32, u32)>,
+}
+
+impl Postgres {
+    /// Finds the newest server in `PATH`, in Debian's places, and where `pg_config` says.
+    ///
+    /// # Errors
+    /// When there is none, or when we are root and there is no ordinary user to run it as.
+    pub fn find() -> Result<Self, ClusterError> {
+        let newest = bin_dirs().into_iter().filter_map(|bin| Some((version_in(&bin)?, bin))).max();
+        let ((_, version), bin) = newest.ok_or(ClusterError::NotInstalled)?;
+        Ok(Self { bin, version, run_as: ordinary_user()? })
+    }
+
+    /// A command of the server's, to be run as the server's user.
+    #[must_use]
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.bin.join(name)
+    }
+
+    /// Lets `command` run as the server's user, in a folder that this user may enter.
+    pub fn assume_user(&self, command: &mut Command) {
+        command.current_dir("/");
+        if let Some((user, group)) = self.run_as {
+            command.uid(user).gid(group);
+        }
+    }
+
+    /// Gives a file or folder to the server's user.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub fn own(&self, path: &Path) -> Result<(), ClusterError> {
+        let Some((user, group)) = self.run_as else { return Ok(()) };
+        chown(path, Some(user), Some(group)).map_err(|error| ClusterError::io(path, error))
+    }
+
+    /// A fresh data folder at `data`, copied from a template that is made once per version.
+    ///
+    /// # Errors
+    /// When `initdb` fails or the disk does.
+    pub fn lay_out(&self, data: &Path) -> Result<(), ClusterError> {
+        let template = cache_dir().join(format!("postgres-{}-{TEMPLATE_REVISION}", self.version));
+        if !template.join("PG_VERSION").is_file() {
+            self.make_template(&template)?;
+        }
+        copy_tree(&template, data, &|path| self.own(path))
+    }
+
+    /// Several processes may do this at once: each makes its own, the first to finish puts it in place.
+    fn make_template(&self, template: &Path) -> Result<(), ClusterError> {
+        let cache = template.parent().unwrap_or(Path::new("/"));
+        fs::create_dir_all(cache).map_err(|error| ClusterError::io(cache, error))?;
+        let scratch = tempfile::tempdir().map_err(|error| ClusterError::io("a temporary folder", error))?;
+        self.own(scratch.path())?;
+        let data = scratch.path().join("data");
+        let mut initdb = Command::new(self.program("initdb"));
+        initdb.args(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync", "-D"]).arg(&data);
+        self.assume_user(&mut initdb);
+        let output = initdb.output().map_err(|error| ClusterError::io(self.program("initdb"), error))?;
+        if !output.status.success() {
+            let log = String::from_utf8_lossy(&output.stderr).into_owned();
+            return Err(ClusterError::Failed { what: "initdb failed".into(), log });
+        }
+        let staged = tempfile::tempdir_in(cache).map_err(|error| ClusterError::io(cache, error))?;
+        copy_tree(&data, &staged.path().join("data"), &|_| Ok(()))?;
+        match fs::rename(staged.path().join("data"), template) {
+            Err(error) if !template.join("PG_VERSION").is_file() => Err(ClusterError::io(template, error)),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn bin_dirs() -> Vec<PathBuf> {
+    let mut dirs: Vec<PathBuf> = std::env::var_os("PATH").iter().flat_map(std::env::split_paths).collect();
+    if let Ok(versions) = fs::read_dir("/usr/lib/postgresql") {
+        dirs.extend(versions.flatten().map(|version| version.path().join("bin")));
+    }
+    if let Ok(output) = Command::new("pg_config").arg("--bindir").output() {
+        dirs.push(String::from_utf8_lossy(&output.stdout).trim().into());
+    }
+    dirs.retain(|dir| dir.join("postgres").is_file() && dir.join("initdb").is_file());
+    dirs
+}
+
+/// The numbers of a version to compare, and its text: `postgres (PostgreSQL) 15.18 (Debian …)`.
+fn version_in(bin: &Path) -> Option<(Vec<u32>, String)> {
+    let output = Command::new(bin.join("postgres")).arg("--version").output().ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    let version = text.split_whitespace().find(|word| word.starts_with(|c: char| c.is_ascii_digit()))?;
+    let clean: String = version.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '.' }).collect();
+    Some((clean.split('.').map_while(|part| part.parse().ok()).collect(), clean))
+}
+
+/// The server refuses to run as root: then as `postgres`, else as `nobody`.
+fn ordinary_user() -> Result<Option<(u32, u32)>, ClusterError> {
+    let me = fs::metadata("/proc/self").map_err(|error| ClusterError::io("/proc/self", error))?.uid();
+    if me != 0 {
+        return Ok(None);
+    }
+    let users = fs::read_to_string("/etc/passwd").map_err(|error| ClusterError::io("/etc/passwd", error))?;
+    let find = |name: &str| {
+        let mut fields = users.lines().map(|line| line.split(':').collect::<Vec<_>>());
+        let fields = fields.find(|fields| fields.first() == Some(&name))?;
+        Some((fields.get(2)?.parse().ok()?, fields.get(3)?.parse().ok()?))
+    };
+    let missing = || ClusterError::Failed {
+        what: "Postgres does not run as root, and there is neither a user `postgres` nor a user `nobody` to run it as"
+            .into(),
+        log: String::new(),
+    };
+    find("postgres").or_else(|| find("nobody")).map(Some).ok_or_else(missing)
+}
+
+fn cache_dir() -> PathBuf {
+    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let base = set("XDG_CACHE_HOME").or_else(|| Some(set("HOME")?.join(".cache")));
+    base.unwrap_or_else(std::env::temp_dir).join("dormouse")
+}
+
+fn copy_tree(from: &Path, to: &Path, own: &dyn Fn(&Path) -> Result<(), ClusterError>) -> Result<(), ClusterError> {
+    use std::os::unix::fs::DirBuilderExt;
+    fs::DirBuilder::new().mode(0o700).create(to).map_err(|error| ClusterError::io(to, error))?;
+    own(to)?;
+    for entry in fs::read_dir(from).map_err(|error| ClusterError::io(from, error))? {
+        let entry = entry.map_err(|error| ClusterError::io(from, error))?;
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy_tree(&entry.path(), &target, own)?;
+        } else {
+            fs::copy(entry.path(), &target).map_err(|error| ClusterError::io(entry.path(), error))?;
+            own(&target)?;
+        }
+    }
+    Ok(())
+}
