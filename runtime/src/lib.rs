@@ -1,3 +1,11 @@
-//! The server, the native client and the command line of Dormouse.
+//! Dormouse in production: the machines of `dormouse-core`, driven with tokio, Postgres and WebSockets.
+//!
+//! The command line is [`cli`]. Everything that touches the outside lives in this crate: the
+//! clock, the database, the sockets, the disk.
 
+pub mod cli;
+pub mod clock;
 pub mod demo;
+pub mod status;
+
+const _: () = assert!(!dormouse_core::safeguard::ABLATION, "the runtime is never built with safeguards that can be off");

@@ -1,2 +1,5 @@
-//! x
-fn main() {}
+//! The program `dormouse`.
+
+fn main() -> std::process::ExitCode {
+    dormouse_runtime::cli::run()
+}

@@ -1,0 +1,100 @@
+//! The command line: which commands there are, and how they end.
+
+use crate::status;
+use clap::{Parser, Subcommand};
+use std::fmt;
+use std::process::ExitCode;
+
+/// Keeps the rows of a Postgres database in step with many clients over WebSockets.
+#[derive(Debug, Parser)]
+#[command(name = "dormouse", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show where a server stands.
+    Status(status::Args),
+}
+
+impl Command {
+    async fn run(self) -> Result<(), CommandError> {
+        match self {
+            Self::Status(args) => status::run(args).await,
+        }
+    }
+
+    /// What is logged when `RUST_LOG` says nothing.
+    const fn log_level(&self) -> &'static str {
+        match self {
+            Self::Status(_) => "warn",
+        }
+    }
+}
+
+/// Why a command did not do what it was asked, and with which status the process ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CommandError {
+    /// A promise or a check failed: status 1.
+    Failed(String),
+    /// The command was called wrongly: status 2.
+    Usage(String),
+    /// The environment lacks something, such as a database or a free port: status 3.
+    Environment(String),
+}
+
+impl CommandError {
+    const fn status(&self) -> u8 {
+        match self {
+            Self::Failed(_) => 1,
+            Self::Usage(_) => 2,
+            Self::Environment(_) => 3,
+        }
+    }
+}
+
+impl fmt::Display for CommandError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Failed(why) | Self::Usage(why) | Self::Environment(why) => f.write_str(why),
+        }
+    }
+}
+
+/// Runs the command that the process was called with. Wrong usage prints what is right and ends with status 2.
+#[must_use]
+pub fn run() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(wrong) => {
+            let status = if wrong.use_stderr() { 2 } else { 0 };
+            let _ = wrong.print(); // A closed terminal is no reason to fail differently.
+            return ExitCode::from(status);
+        }
+    };
+    log_to_stderr(cli.command.log_level());
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(why) => return end(&CommandError::Environment(format!("cannot start threads: {why}"))),
+    };
+    let outcome = runtime.block_on(cli.command.run());
+    runtime.shutdown_background();
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => end(&error),
+    }
+}
+
+fn end(error: &CommandError) -> ExitCode {
+    eprintln!("dormouse: {error}");
+    ExitCode::from(error.status())
+}
+
+fn log_to_stderr(level: &str) {
+    use tracing_subscriber::EnvFilter;
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let _ = subscriber.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).try_init();
+}

@@ -1,0 +1,58 @@
+//! `dormouse status`: asks a server where it stands.
+
+use crate::cli::CommandError;
+use axum::body::Body;
+use axum::http::{Request, StatusCode, Uri, header};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+/// What to ask.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The server, as in http://127.0.0.1:7654
+    #[arg(long, env = "DORMOUSE_URL")]
+    url: Uri,
+    /// Print one line of JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Prints the server's status on stdout.
+///
+/// # Errors
+/// When the server cannot be reached or does not answer with a status.
+pub async fn run(args: Args) -> Result<(), CommandError> {
+    let text = fetch(&args.url, "/api/replication/status").await?;
+    if args.json {
+        println!("{}", text.trim_end());
+        return Ok(());
+    }
+    let status: serde_json::Value = serde_json::from_str(&text)
+        .map_err(|why| CommandError::Failed(format!("{} answered with something else than a status: {why}", args.url)))?;
+    let text = serde_json::to_string_pretty(&status).expect("a value read from JSON is JSON");
+    println!("{text}");
+    Ok(())
+}
+
+async fn fetch(url: &Uri, path: &str) -> Result<String, CommandError> {
+    let unreachable = |why: &dyn std::fmt::Display| CommandError::Environment(format!("cannot reach {url}: {why}"));
+    if url.scheme_str().is_some_and(|scheme| scheme != "http") {
+        return Err(CommandError::Usage(format!("{url} is not an http:// address")));
+    }
+    let host = url.host().ok_or_else(|| CommandError::Usage(format!("{url} names no host")))?;
+    let stream = TcpStream::connect((host.trim_matches(['[', ']']), url.port_u16().unwrap_or(80)));
+    let stream = stream.await.map_err(|why| unreachable(&why))?;
+    let (mut send, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|why| unreachable(&why))?;
+    tokio::spawn(connection);
+    let authority = url.authority().map_or(host, |authority| authority.as_str());
+    let request = Request::get(path).header(header::HOST, authority).body(Body::empty());
+    let request = request.map_err(|why| CommandError::Usage(format!("{url} is no address: {why}")))?;
+    let response = send.send_request(request).await.map_err(|why| unreachable(&why))?;
+    let code = response.status();
+    let body = axum::body::to_bytes(Body::new(response.into_body()), 1 << 20).await.map_err(|why| unreachable(&why))?;
+    if code != StatusCode::OK {
+        return Err(CommandError::Failed(format!("{url}{path} answered {code}")));
+    }
+    String::from_utf8(body.to_vec()).map_err(|why| CommandError::Failed(format!("{url} answered with no text: {why}")))
+}
