@@ -8,4 +8,5 @@ pub mod clock;
 pub mod demo;
 pub mod status;
 
-const _: () = assert!(!dormouse_core::safeguard::ABLATION, "the runtime is never built with safeguards that can be off");
+const _: () =
+    assert!(!dormouse_core::safeguard::ABLATION, "the runtime is never built with safeguards that can be off");

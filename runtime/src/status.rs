@@ -27,8 +27,9 @@ pub async fn run(args: Args) -> Result<(), CommandError> {
         println!("{}", text.trim_end());
         return Ok(());
     }
-    let status: serde_json::Value = serde_json::from_str(&text)
-        .map_err(|why| CommandError::Failed(format!("{} answered with something else than a status: {why}", args.url)))?;
+    let status: serde_json::Value = serde_json::from_str(&text).map_err(|why| {
+        CommandError::Failed(format!("{} answered with something else than a status: {why}", args.url))
+    })?;
     let text = serde_json::to_string_pretty(&status).expect("a value read from JSON is JSON");
     println!("{text}");
     Ok(())
