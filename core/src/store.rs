@@ -1,5 +1,11 @@
 //! What a replica's store is asked, and a store in memory.
 
+mod memory;
+mod table;
+
+pub use memory::MemoryStore;
+pub use table::{StoredRow, Table, Tables};
+
 use crate::ask::Question;
 use crate::change::{Chunk, Page, Relation};
 use crate::position::Waypoint;
@@ -12,7 +18,8 @@ use std::sync::Arc;
 pub enum StoreRequest {
     /// Apply a page that follows what is held. A piece is staged; the last piece applies what is staged and itself, atomically.
     ///
-    /// The client has cut off what it holds already.
+    /// The client has cut off what it holds already. A page that does not begin inside a transaction (`first` = 0) drops
+    /// staged pieces: it brings that transaction again from its start, or none of its changes is in scope.
     ApplyPage {
         /// The page.
         page: Arc<Page>,
@@ -37,6 +44,8 @@ pub enum StoreRequest {
         /// Where the replica then stands.
         complete: Option<Waypoint>,
     },
+    /// Change nothing and say what is held: a failed answer may have hidden an effect.
+    ReadHeld,
 }
 
 /// Ask the store for one local transaction.

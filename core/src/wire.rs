@@ -7,6 +7,7 @@ use crate::fault::{PeerFault, ResyncReason};
 use crate::position::{Era, Position, SchemaVersion, Waypoint};
 use crate::session::{BackfillId, ClientId};
 use serde::{Deserialize, Serialize};
+use std::fmt;
 use std::sync::Arc;
 
 /// The WebSocket subprotocol of this version with JSON frames.
@@ -34,7 +35,7 @@ pub enum ClientMessage {
 }
 
 /// A greeting.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
     /// Who.
     pub client: ClientId,
@@ -43,11 +44,25 @@ pub struct Hello {
     /// Grows within an instance.
     pub attempt: u64,
     /// The credential, for clients that cannot set headers. The host checks and removes it; it reaches no machine, log or recording.
+    #[serde(skip)]
     pub token: Option<String>,
     /// What the client wants to see.
     pub scope: Scope,
     /// What it has.
     pub resume: Resume,
+}
+
+impl fmt::Debug for Hello {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hello")
+            .field("client", &self.client)
+            .field("instance", &self.instance)
+            .field("attempt", &self.attempt)
+            .field("token", &self.token.as_ref().map(|_| "hidden"))
+            .field("scope", &self.scope)
+            .field("resume", &self.resume)
+            .finish()
+    }
 }
 
 /// What a client has.

@@ -1,7 +1,7 @@
 //! What a client is told, what it commands, and what it asks.
 
 use crate::ask::{Answer, Ask, Incarnation};
-use crate::fault::{Malformed, PeerFault, ResyncReason};
+use crate::fault::{Failure, Malformed, PeerFault, ResyncReason};
 use crate::position::Waypoint;
 use crate::store::{Held, Store};
 use crate::wire::{ClientMessage, ServerMessage};
@@ -110,6 +110,8 @@ pub enum Notice {
     },
     /// The server closed the session with a fault.
     Fault(PeerFault),
+    /// The store could not carry out a transaction. The client goes on from what is durably held, after a wait.
+    StoreFailed(Failure),
     /// The client has ended, and why.
     Stopped {
         /// `None` when the host wished it.
