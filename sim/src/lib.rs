@@ -1,1 +1,8 @@
-//! x
+//! A deterministic simulator that drives Dormouse's production machines through crashes, hibernation, reconnects and
+//! replication races, and says which promise broke.
+//!
+//! One loop takes the least event by time, class and a stable key; everything undetermined is asked of one chooser.
+
+pub mod chooser;
+pub mod digest;
+pub mod entity;

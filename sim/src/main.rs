@@ -1,2 +1,2 @@
-//! x
+//! The command `dormouse-sim`.
 fn main() {}

@@ -1,0 +1,118 @@
+//! What can be chosen. Numbers are frozen: a seed keeps its meaning when kinds are added.
+
+macro_rules! kinds {
+    ($($(#[doc = $doc:literal])+ $name:ident = $number:literal, $words:literal;)+) => {
+        /// What is chosen.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        #[repr(u16)]
+        pub enum Kind { $($(#[doc = $doc])+ $name = $number,)+ }
+
+        impl Kind {
+            /// One more than the greatest number.
+            pub const COUNT: usize = {
+                let mut most = 0;
+                $(if $number > most { most = $number; })+
+                most + 1
+            };
+
+            const fn template(self) -> &'static str {
+                match self { $(Self::$name => $words,)+ }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// Which families of faults a seed has.
+    Family = 1, "families";
+    /// The workload's draws.
+    Work = 2, "work";
+    /// Small differences between latencies.
+    Jitter = 3, "jitter";
+    /// How long a question travels to the database.
+    QuestionLatency = 4, "delay of bucket {} on the way to the database: a question";
+    /// How long an answer travels back.
+    AnswerLatency = 5, "delay of bucket {} on the way from the database: an answer";
+    /// Whether a question fails, and when.
+    QuestionFate = 6, "fate {} (1: fails before its effect, 2: its answer is lost, 3: fails at once and takes effect later) of a question";
+    /// How much later than its failure a question takes effect.
+    LateEffect = 7, "later by bucket {}: the effect of a failed question";
+    /// How long a frame travels.
+    FrameLatency = 8, "delay of bucket {} on the network: a frame to or from";
+    /// Crash before carrying out an output.
+    CrashAtOutput = 9, "crash between two outputs:";
+    /// Crash at any time.
+    CrashAnytime = 10, "crash:";
+    /// How long something stays down.
+    DownFor = 11, "down for bucket {}:";
+    /// Whether a crash is noticed by the peers' sockets.
+    SilentCrash = 12, "nobody is told of the end of";
+    /// Cut a connection.
+    Cut = 13, "cut (1: at once, 2: what is under way still arrives) with pick {} the connection of";
+    /// A direction of a connection goes dark.
+    HalfOpen = 14, "half-open (1: to the server, 2: to the client, 3: both) with pick {} the connection of";
+    /// Evict a hub between two outputs.
+    EvictAtOutput = 15, "evict between two outputs:";
+    /// Evict a hub at any time.
+    EvictAnytime = 16, "evict:";
+    /// Pause a replicator, and start its successor.
+    Pause = 17, "pause for bucket {}, beside a successor:";
+    /// Drop the connections between a replicator and Postgres.
+    DropConnection = 18, "drop the database connections of";
+    /// Restart Postgres.
+    RestartPostgres = 19, "restart";
+    /// Drop or invalidate the slot.
+    LoseSlot = 20, "lose the slot (1: dropped, 2: invalidated) with pick {} of";
+    /// An announcement that is lost on its way to a hub.
+    LoseAnnouncement = 21, "lose an announcement to";
+    /// How long an announcement travels.
+    AnnouncementLatency = 22, "delay of bucket {}: an announcement to";
+    /// Whether the host drops a hub that offers to hibernate.
+    Insomnia = 23, "not hibernated, though it offered:";
+    /// How long a store takes.
+    StoreLatency = 24, "delay of bucket {} in the store of";
+    /// A store that refuses for a moment.
+    StoreFails = 25, "the store fails (1: before, 2: after its effect) with pick {} at";
+    /// A store that is gone after a crash.
+    LoseStore = 26, "the platform evicts the store of";
+    /// A commit that waits for a standby.
+    HeldInvisible = 27, "commit in the WAL, not visible for bucket {}: a transaction of";
+    /// How long a dial takes.
+    DialLatency = 28, "delay of bucket {}: a dial of";
+    /// A dial that fails.
+    DialFails = 29, "a dial fails at";
+    /// A client that stops reading for a while.
+    SlowReader = 30, "reads nothing for bucket {}:";
+    /// A forged or garbage message.
+    Forge = 31, "forged message {} from";
+    /// An alter that the stream does not tell.
+    SilentAlter = 32, "a silent change (1: default, 2: rewrite) of a table with pick {} by";
+    /// How much of the stream one read gets.
+    ReadCut = 33, "a read of the stream is cut to {} items by";
+    /// Whether a keepalive is sent when there is nothing else to send.
+    Keepalive = 34, "a keepalive (1: early, 2: held back) with pick {} from";
+    /// How long a wake-up takes to come, after an eviction that was no hibernation.
+    WakeLatency = 35, "wakes by itself after bucket {}:";
+    /// An alarm that comes late or twice.
+    OddAlarm = 36, "alarm (1: late, 2: twice) with pick {} at";
+    /// How long the rows of a snapshot take to copy.
+    CopyLatency = 37, "delay of bucket {} between snapshot and fence of";
+    /// Whether a waiting client asks to be forgotten.
+    Leave = 38, "stops (1: and returns, 2: and is forgotten) with pick {}:";
+    /// Writes outside published tables.
+    ForeignWal = 39, "unpublished tables change with pick {} in";
+    /// Frames on a socket that its client has closed.
+    LateFrame = 40, "frames still arrive on the closed socket of";
+}
+
+impl Kind {
+    /// The choice in words.
+    pub(super) fn words(self, pick: u64) -> String {
+        self.template().replace("{}", &pick.to_string())
+    }
+
+    /// What stands between the words and the entity.
+    pub(super) const fn joint(self) -> &'static str {
+        "·"
+    }
+}

@@ -1,0 +1,78 @@
+//! Who acts in a world, by meaning: names stay the same whatever happens in a run.
+
+use std::fmt;
+
+/// One actor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Entity {
+    /// Everything.
+    World,
+    /// The database.
+    Postgres,
+    /// A server process with its hubs; the second has a replicator only.
+    Node(u8),
+    /// The replicator of a node.
+    Replication(u8),
+    /// A hub of the first node.
+    Hub(u8),
+    /// An application that writes to the database.
+    Writer(u8),
+    /// A replica or a thin client.
+    Client(u8),
+}
+
+impl fmt::Display for Entity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::World => f.write_str("world"),
+            Self::Postgres => f.write_str("postgres"),
+            Self::Node(n) => write!(f, "node/{n}"),
+            Self::Replication(n) => write!(f, "replication/{n}"),
+            Self::Hub(n) => write!(f, "hub/{n}"),
+            Self::Writer(n) => write!(f, "writer/{n}"),
+            Self::Client(n) => write!(f, "client/{n}"),
+        }
+    }
+}
+
+/// How many nodes a world has.
+pub const NODES: u8 = 2;
+/// How many hubs the first node has.
+pub const HUBS: u8 = 2;
+/// The most writers a world has.
+pub const WRITERS_MAX: u8 = 8;
+
+/// Numbers the actors of a world densely.
+#[derive(Debug, Clone, Copy)]
+pub struct Entities {
+    /// How many clients the world has, attackers included.
+    pub clients: u8,
+}
+
+impl Entities {
+    const NODE: usize = 2;
+    const REPLICATION: usize = Self::NODE + NODES as usize;
+    const HUB: usize = Self::REPLICATION + NODES as usize;
+    const WRITER: usize = Self::HUB + HUBS as usize;
+    const CLIENT: usize = Self::WRITER + WRITERS_MAX as usize;
+
+    /// How many there are.
+    #[must_use]
+    pub const fn count(self) -> usize {
+        Self::CLIENT + self.clients as usize
+    }
+
+    /// The number of one.
+    #[must_use]
+    pub const fn index(self, entity: Entity) -> usize {
+        match entity {
+            Entity::World => 0,
+            Entity::Postgres => 1,
+            Entity::Node(n) => Self::NODE + n as usize,
+            Entity::Replication(n) => Self::REPLICATION + n as usize,
+            Entity::Hub(n) => Self::HUB + n as usize,
+            Entity::Writer(n) => Self::WRITER + n as usize,
+            Entity::Client(n) => Self::CLIENT + n as usize,
+        }
+    }
+}
