@@ -3,9 +3,12 @@
 //! The command line is [`cli`]. Everything that touches the outside lives in this crate: the
 //! clock, the database, the sockets, the disk.
 
+pub mod access;
 pub mod cli;
 pub mod clock;
 pub mod demo;
+pub mod drive;
+pub mod socket;
 pub mod status;
 
 const _: () =

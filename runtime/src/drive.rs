@@ -1,0 +1,202 @@
+//! One loop drives every machine: facts in, commands out, time when it is due, invariants after each fact.
+
+use crate::clock::Clock;
+use dormouse_core::ask::{Answer, Ask, Question};
+use dormouse_core::fault::Failure;
+use dormouse_core::machine::{BrokenInvariant, Machine};
+use dormouse_core::time::Timestamp;
+use futures::FutureExt;
+use std::panic::AssertUnwindSafe;
+use std::time::Duration;
+
+/// How many broken invariants within a minute end the host instead of another life of its machine.
+const BREAKS_MAX: usize = 3;
+
+/// What surrounds a machine: it knows the outside, carries out commands, and builds the machine's lives.
+pub trait Host: Send {
+    /// What is driven.
+    type Machine: Machine<Input: Send, Output: Send> + Send;
+    /// What arrives, from which the machine's facts are made.
+    type Event: Send;
+
+    /// Waits for events and adds them to the batch; false when none will ever come. Cancelling loses none.
+    fn receive(&mut self, batch: &mut Vec<Self::Event>) -> impl Future<Output = bool> + Send;
+
+    /// Whether this event is a reason to wake a sleeping machine.
+    fn wakes(&self, event: &Self::Event) -> bool;
+
+    /// Builds the machine's next life, and its first fact.
+    fn wake(&mut self, now: Timestamp) -> (Self::Machine, <Self::Machine as Machine>::Input);
+
+    /// Turns an event into facts. They are dropped when the machine sleeps.
+    fn on_event(&mut self, event: Self::Event, facts: &mut Vec<<Self::Machine as Machine>::Input>) -> Step;
+
+    /// Carries out a command. What takes time is spawned, and its answer arrives as an event.
+    fn carry_out(&mut self, now: Timestamp, output: <Self::Machine as Machine>::Output) -> Step;
+
+    /// Called after each batch: the machine as it stands, if it is awake. True when events wait already.
+    fn settle(&mut self, machine: Option<&Self::Machine>) -> bool;
+
+    /// Invariants broke too often: tell whoever is concerned, in one sentence.
+    fn give_up(&mut self, sentence: String);
+}
+
+/// What the loop does next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Go on.
+    On,
+    /// Drop the machine once nothing waits for it, and wake it at this time at the latest.
+    Sleep(Option<Timestamp>),
+    /// Drop the machine now, and build the next life from what is kept.
+    Evict,
+    /// The host's work is done.
+    End,
+}
+
+/// Drives a host's machine until it is done. The machine is built when the first fact needs it.
+pub async fn drive<H: Host>(clock: Clock, host: H) -> H {
+    let mut driver = Driver { clock, host, machine: None, alarm: None, sleep: None, breaks: Vec::new(), ended: false };
+    let (mut batch, mut facts) = (Vec::new(), Vec::new());
+    driver.settle();
+    while !driver.ended {
+        let deadline = driver.deadline();
+        tokio::select! {
+            more = driver.host.receive(&mut batch) => if !more { break },
+            () = until(clock, deadline) => {}
+        }
+        driver.on_time();
+        for event in batch.drain(..) {
+            driver.on_event(event, &mut facts);
+            if driver.ended {
+                break;
+            }
+        }
+        driver.settle();
+    }
+    driver.host
+}
+
+struct Driver<H: Host> {
+    clock: Clock,
+    host: H,
+    machine: Option<H::Machine>,
+    /// When a sleeping machine wakes by itself.
+    alarm: Option<Timestamp>,
+    /// The machine's wish to sleep, with its alarm; void once a further fact came.
+    sleep: Option<Option<Timestamp>>,
+    breaks: Vec<Timestamp>,
+    ended: bool,
+}
+
+impl<H: Host> Driver<H> {
+    fn deadline(&self) -> Option<Timestamp> {
+        self.machine.as_ref().map_or(self.alarm, Machine::poll_timeout)
+    }
+
+    fn on_time(&mut self) {
+        let now = self.clock.now();
+        if self.deadline().is_none_or(|at| at > now) {
+            return;
+        }
+        self.ensure_awake(now);
+        if let Some(machine) = &mut self.machine {
+            self.sleep = None;
+            machine.handle_timeout(now);
+            self.carry_out(now);
+        }
+    }
+
+    fn on_event(&mut self, event: H::Event, facts: &mut Vec<<H::Machine as Machine>::Input>) {
+        let now = self.clock.now();
+        if self.host.wakes(&event) {
+            self.ensure_awake(now);
+        }
+        match self.host.on_event(event, facts) {
+            Step::On | Step::Sleep(_) => {}
+            Step::Evict => {
+                self.machine = None;
+                self.ensure_awake(now);
+            }
+            Step::End => self.ended = true,
+        }
+        for fact in facts.drain(..) {
+            self.feed(now, fact);
+        }
+    }
+
+    /// Hands one fact to the machine, if it is awake.
+    fn feed(&mut self, now: Timestamp, fact: <H::Machine as Machine>::Input) {
+        if let Some(machine) = &mut self.machine {
+            self.sleep = None;
+            machine.handle(now, fact);
+            self.carry_out(now);
+        }
+    }
+
+    fn ensure_awake(&mut self, now: Timestamp) {
+        while self.machine.is_none() && !self.ended {
+            let (machine, woke) = self.host.wake(now);
+            (self.machine, self.alarm) = (Some(machine), None);
+            self.feed(now, woke);
+            if let Some(Err(broken)) = self.machine.as_ref().map(Machine::check_all) {
+                self.on_broken(now, &broken);
+            }
+        }
+    }
+
+    fn carry_out(&mut self, now: Timestamp) {
+        while let Some(output) = self.machine.as_mut().and_then(Machine::poll_output) {
+            match self.host.carry_out(now, output) {
+                Step::On => {}
+                Step::Sleep(alarm) => self.sleep = Some(alarm),
+                Step::Evict => self.machine = None,
+                Step::End => self.ended = true,
+            }
+        }
+        if let Some(Err(broken)) = self.machine.as_ref().map(Machine::check) {
+            self.on_broken(now, &broken);
+            self.ensure_awake(now);
+        }
+    }
+
+    fn on_broken(&mut self, now: Timestamp, broken: &BrokenInvariant) {
+        tracing::error!(%broken, "a machine is dropped and built again from what is durable");
+        self.machine = None;
+        self.breaks.retain(|at| now.since(*at) < Duration::from_secs(60));
+        self.breaks.push(now);
+        if self.breaks.len() >= BREAKS_MAX {
+            self.ended = true;
+            self.host.give_up(format!("stopped after {BREAKS_MAX} broken invariants within a minute; the last: {broken}"));
+        }
+    }
+
+    /// Ends a batch: lets the machine sleep when it wished to and nothing has come since.
+    fn settle(&mut self) {
+        let waiting = self.host.settle(self.machine.as_ref());
+        if let Some(alarm) = self.sleep.take_if(|_| !waiting) {
+            (self.machine, self.alarm) = (None, alarm);
+            self.host.settle(None);
+        }
+    }
+}
+
+async fn until(clock: Clock, deadline: Option<Timestamp>) {
+    match deadline {
+        Some(at) => tokio::time::sleep_until(clock.instant_of(at)).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Works on a question and makes its answer, which comes even when the work panics.
+pub async fn answer<Q: Question, F>(ask: Ask<Q>, work: impl FnOnce(Q) -> F) -> Answer<Q>
+where
+    F: Future<Output = Result<Q::Reply, Failure>>,
+{
+    let (question, ticket) = ask.split();
+    let reply = AssertUnwindSafe(work(question)).catch_unwind().await.unwrap_or_else(|_| {
+        tracing::error!("the work on a question panicked");
+        Err(Failure::Unavailable("the work on this question ended with a defect".into()))
+    });
+    ticket.answer(reply)
+}

@@ -1,0 +1,84 @@
+//! A server's frames as bytes: made once, shared by all recipients.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use dormouse_core::fault::FaultCode;
+use dormouse_core::wire::ServerMessage;
+use dormouse_core::wire::json::encode_server;
+
+const TEXT: u8 = 0x81;
+const CLOSE: u8 = 0x88;
+
+/// The frame of a message.
+#[must_use]
+pub fn encode_message(message: &ServerMessage) -> Bytes {
+    encode_text(&encode_server(message))
+}
+
+/// The frame of a text.
+#[must_use]
+pub fn encode_text(text: &str) -> Bytes {
+    encode(TEXT, &[text.as_bytes()])
+}
+
+/// The frame that closes a socket; its reason is the fault's code. `None` says that all is well.
+#[must_use]
+pub fn encode_close(code: Option<FaultCode>) -> Bytes {
+    const NORMAL: u16 = 1000;
+    let number = code.map_or(NORMAL, close_number);
+    encode(CLOSE, &[&number.to_be_bytes(), code.map_or("", FaultCode::as_str).as_bytes()])
+}
+
+/// The number of RFC 6455 that comes nearest; programs look at the reason.
+const fn close_number(code: FaultCode) -> u16 {
+    match code {
+        FaultCode::GoingAway => 1001,
+        FaultCode::TooLarge => 1009,
+        FaultCode::Internal => 1011,
+        FaultCode::Unavailable => 1013,
+        FaultCode::Malformed
+        | FaultCode::UnknownVersion
+        | FaultCode::Unauthorized
+        | FaultCode::Forbidden
+        | FaultCode::UnknownScope
+        | FaultCode::FromTheFuture
+        | FaultCode::Stale
+        | FaultCode::Replaced
+        | FaultCode::TooSlow => 1008,
+    }
+}
+
+fn encode(kind: u8, parts: &[&[u8]]) -> Bytes {
+    const HEADER_BYTES_MAX: usize = 10;
+    let length = parts.iter().map(|part| part.len()).sum::<usize>();
+    let mut frame = BytesMut::with_capacity(HEADER_BYTES_MAX + length);
+    frame.put_u8(kind);
+    match (u8::try_from(length), u16::try_from(length)) {
+        (Ok(length @ ..=125), _) => frame.put_u8(length),
+        (_, Ok(length)) => {
+            frame.put_u8(126);
+            frame.put_u16(length);
+        }
+        _ => {
+            frame.put_u8(127);
+            frame.put_u64(length as u64);
+        }
+    }
+    parts.iter().for_each(|part| frame.put_slice(part));
+    frame.freeze()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_length_takes_as_little_as_it_can() {
+        for (length, header) in [(0, 2), (125, 2), (126, 4), (65_535, 4), (65_536, 10)] {
+            let frame = encode_text(&"x".repeat(length));
+            assert_eq!(frame.len(), header + length);
+        }
+        assert_eq!(encode_text("hi")[..], [0x81, 2, b'h', b'i']);
+        assert_eq!(encode_close(Some(FaultCode::TooLarge))[..4], [0x88, 11, 3, 241]);
+        assert_eq!(encode_close(None)[..], [0x88, 2, 3, 232]);
+    }
+}
