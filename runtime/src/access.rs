@@ -160,9 +160,8 @@ mod tests {
     #[test]
     fn a_credential_opens_its_own_prefixes() {
         let access = with_credentials("# people\ns3cret phone-\n\n s3cret  tablet- \nroot *\n");
-        let judge = |credential, client| {
-            code(access.judge_client(credential, &ClientId::new(client).expect("a client id")))
-        };
+        let judge =
+            |credential, client| code(access.judge_client(credential, &ClientId::new(client).expect("a client id")));
         assert_eq!(judge(Some("s3cret"), "phone-7"), None);
         assert_eq!(judge(Some("s3cret"), "tablet-7"), None);
         assert_eq!(judge(Some("root"), "anything"), None);

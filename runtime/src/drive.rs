@@ -167,7 +167,8 @@ impl<H: Host> Driver<H> {
         self.breaks.push(now);
         if self.breaks.len() >= BREAKS_MAX {
             self.ended = true;
-            self.host.give_up(format!("stopped after {BREAKS_MAX} broken invariants within a minute; the last: {broken}"));
+            self.host
+                .give_up(format!("stopped after {BREAKS_MAX} broken invariants within a minute; the last: {broken}"));
         }
     }
 
