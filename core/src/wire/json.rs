@@ -5,6 +5,8 @@
 
 mod decode;
 mod encode;
+#[cfg(test)]
+mod protocol;
 mod rows;
 #[cfg(test)]
 mod tests;
