@@ -1,0 +1,165 @@
+//! The model Postgres: a pure value that answers what the machines ask of a database.
+//!
+//! It has no time and no randomness of its own: the world passes the clock in, decides when a commit becomes visible, when
+//! an answer is late or lost, and when the server falls over. It is synchronous: each question has one method, whose call
+//! is the moment of its effect. Where Postgres is strange, so is the model: a commit is decoded before snapshots see it,
+//! xids are given out at the first write, the stream is in commit order and tells low halves of xids, a confirmation can
+//! be forgotten by a crash. Our own tables have no unique keys, so that nothing but the named safeguards hides a race.
+
+mod application;
+mod faults;
+mod history;
+mod lease;
+mod oracle;
+mod read;
+mod registry;
+mod retention;
+mod slot;
+mod snapshot;
+mod tables;
+mod wal;
+mod xids;
+
+pub use application::{Committed, TxId, Write, WriteError};
+pub use lease::Lease;
+pub use oracle::Verdict;
+pub use registry::Registration;
+pub use slot::StreamId;
+pub use snapshot::SnapshotBegun;
+pub use wal::{Commit, Decoded, Expected, Sums, TABLES_MAX};
+
+use application::Transaction;
+use dormouse_core::fault::Failure;
+use dormouse_core::position::Lsn;
+use dormouse_core::xid::Xid;
+use history::History;
+use lease::EraRow;
+use registry::Registry;
+use slot::{Slot, Stream};
+use snapshot::Spools;
+use std::collections::BTreeMap;
+use tables::Table;
+use wal::Wal;
+use xids::Xids;
+
+/// What a model Postgres starts with.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// How many published tables `public.t0`, `public.t1`, … there are: 1 to [`TABLES_MAX`].
+    pub tables: usize,
+    /// The first transaction id; near a multiple of 2³² to see it wrap.
+    pub first_xid: Xid,
+    /// Where the WAL begins.
+    pub first_lsn: Lsn,
+    /// The ids of eras follow from it.
+    pub seed: u64,
+    /// The most rows in a chunk of a spool.
+    pub chunk_rows: usize,
+    /// About how many bytes the large column holds, which updates may leave unchanged.
+    pub large_bytes: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            tables: 2,
+            first_xid: Xid((1 << 32) - 20),
+            first_lsn: Lsn(0x16B_3748),
+            seed: 0,
+            chunk_rows: 3,
+            large_bytes: 24,
+        }
+    }
+}
+
+/// A whole server: its WAL, its tables, its slot, and our schema in it.
+#[derive(Debug, Clone)]
+pub struct Postgres {
+    config: Config,
+    timeline: u32,
+    wal: Wal,
+    xids: Xids,
+    tables: Vec<Table>,
+    transactions: BTreeMap<TxId, Transaction>,
+    transactions_begun: u64,
+    slot: Option<Slot>,
+    stream: Option<Stream>,
+    streams_started: u64,
+    lease: Lease,
+    eras: Vec<EraRow>,
+    attempts: Option<(Lsn, u32)>,
+    history: History,
+    registry: Registry,
+    spools: Spools,
+}
+
+impl Postgres {
+    /// A server with empty tables and without our schema's rows.
+    ///
+    /// # Panics
+    /// When `tables` is 0 or above [`TABLES_MAX`].
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        assert!((1..=TABLES_MAX).contains(&config.tables), "the model has 1 to {TABLES_MAX} tables");
+        Self {
+            timeline: 1,
+            wal: Wal::new(config.first_lsn),
+            xids: Xids::new(config.first_xid),
+            tables: (0..config.tables).map(Table::new).collect(),
+            transactions: BTreeMap::new(),
+            transactions_begun: 0,
+            slot: None,
+            stream: None,
+            streams_started: 0,
+            lease: Lease::default(),
+            eras: Vec::new(),
+            attempts: None,
+            history: History::default(),
+            registry: Registry::default(),
+            spools: Spools::default(),
+            config,
+        }
+    }
+
+    /// Where the next WAL record will be written.
+    #[must_use]
+    pub const fn insert_lsn(&self) -> Lsn {
+        self.wal.insert()
+    }
+
+    /// What is on disk, and so may be sent.
+    #[must_use]
+    pub const fn flushed_lsn(&self) -> Lsn {
+        self.wal.flushed()
+    }
+
+    /// WAL of tables that are not published, or of vacuum, checkpoints and the like.
+    pub fn advance_wal(&mut self, bytes: u64) {
+        self.wal.append(bytes);
+        self.wal.flush();
+    }
+
+    /// The small logical message of [`dormouse_core::replication::io::Output::NudgeSource`].
+    pub fn nudge(&mut self) {
+        self.own_write();
+    }
+
+    /// The WAL writer's round: what was inserted is on disk.
+    pub const fn flush(&mut self) {
+        self.wal.flush();
+    }
+
+    /// One transaction on tables of our schema: it takes an xid and makes WAL, and the stream tells nothing of it.
+    fn own_write(&mut self) -> Xid {
+        let xid = self.xids.allot();
+        self.wal.append(wal::OWN_WRITE_BYTES);
+        self.wal.flush();
+        self.xids.complete(xid);
+        xid
+    }
+}
+
+fn unavailable<T>(why: &str) -> Result<T, Failure> {
+    Err(Failure::Unavailable(why.into()))
+}
+

@@ -1,0 +1,75 @@
+//! What befalls a server.
+
+use super::Postgres;
+use dormouse_core::position::Lsn;
+
+impl Postgres {
+    /// A checkpoint: what the slot has confirmed will survive a crash.
+    pub const fn checkpoint(&mut self) {
+        self.wal.flush();
+        if let Some(slot) = &mut self.slot {
+            slot.saved = slot.confirmed;
+        }
+    }
+
+    /// The walsender ends; the slot stays.
+    pub fn end_stream(&mut self) {
+        self.stream = None;
+    }
+
+    /// An orderly restart: what is committed becomes visible, what is open is rolled back, all connections end.
+    pub fn restart(&mut self) {
+        self.checkpoint();
+        self.recover();
+    }
+
+    /// A crash and its recovery: as a restart, and confirmations since the last checkpoint are forgotten.
+    pub fn crash(&mut self) {
+        if let Some(slot) = &mut self.slot {
+            slot.confirmed = slot.saved;
+        }
+        self.recover();
+    }
+
+    /// Somebody drops the slot, or a failover loses it.
+    pub fn drop_slot(&mut self) {
+        self.stream = None;
+        self.slot = None;
+    }
+
+    /// Postgres gives the slot up because it held back too much WAL.
+    pub fn invalidate_slot(&mut self) {
+        self.stream = None;
+        if let Some(slot) = &mut self.slot {
+            slot.usable = false;
+        }
+    }
+
+    /// Somebody else reads from our slot, or moves it: what commits below `lsn` will not be sent.
+    pub fn advance_slot(&mut self, lsn: Lsn) {
+        self.stream = None;
+        let flushed = self.flushed_lsn();
+        if let Some(slot) = &mut self.slot {
+            slot.confirmed = slot.confirmed.max(lsn.min(flushed));
+            slot.saved = slot.confirmed;
+        }
+    }
+
+    /// A standby takes over with everything intact: a new timeline, the same continuity.
+    pub fn promote(&mut self) {
+        self.timeline += 1;
+        self.restart();
+    }
+
+    fn recover(&mut self) {
+        self.stream = None;
+        self.abandon_snapshots();
+        for tx in self.open().collect::<Vec<_>>() {
+            self.abort(tx);
+        }
+        for tx in self.invisible().collect::<Vec<_>>() {
+            self.make_visible(tx);
+        }
+        self.wal.flush();
+    }
+}

@@ -1,0 +1,82 @@
+//! What the model knows and no machine does: the truth that oracles compare with.
+
+use super::Postgres;
+use super::tables::alterations_in;
+use super::wal::{Commit, Expected, Sums, alterations};
+use dormouse_core::change::Scope;
+use dormouse_core::position::{Lsn, Waypoint};
+
+/// How a replica's content sum compares with the truth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It shows what the tables held at its position.
+    Right,
+    /// It shows something else.
+    Wrong {
+        /// What it should show.
+        expected: u128,
+    },
+    /// A silent alteration is under way to it: it will be told to take everything again.
+    Altered,
+}
+
+impl Postgres {
+    /// The published commits, in commit order.
+    #[must_use]
+    pub fn commits(&self) -> &[Commit] {
+        self.wal.commits()
+    }
+
+    /// What the published tables held after the last commit at or below `lsn`.
+    #[must_use]
+    pub fn expected_at(&self, lsn: Lsn) -> &Expected {
+        self.wal.expected_at(lsn)
+    }
+
+    /// The published commit that stands exactly there.
+    #[must_use]
+    pub fn commit_at(&self, commit_lsn: Lsn) -> Option<&Commit> {
+        let commit = self.commits().get(self.wal.first_at(commit_lsn))?;
+        (commit.commit_lsn == commit_lsn).then_some(commit)
+    }
+
+    /// Compares the content sum that a replica shows with what the tables of its scope held at its position.
+    #[must_use]
+    pub fn judge_sum(&self, shown: &Waypoint, sum: u128, scope: &Scope) -> Verdict {
+        let expected = self.expected_at(shown.position.commit_lsn);
+        let mut sums = std::iter::once(&expected.sums).chain(&expected.altered).map(|sums| self.sum_in(sums, scope));
+        if sums.any(|expected| expected == sum) {
+            return Verdict::Right;
+        }
+        let era = self.eras.iter().rev().find(|era| era.era == shown.era);
+        let noted = era.and_then(|era| era.noted.iter().rev().find(|(schema, _)| *schema == shown.schema));
+        if noted.is_none_or(|(_, noted)| *noted < alterations(expected)) {
+            return Verdict::Altered;
+        }
+        Verdict::Wrong { expected: self.sum_in(expected.altered.last().unwrap_or(&expected.sums), scope) }
+    }
+
+    /// The least published commit below `lsn` that this era's history never held whole. `None`: all below is durable.
+    #[must_use]
+    pub fn unrecorded_below(&self, lsn: Lsn) -> Option<&Commit> {
+        self.commits().get(self.history.recorded()).filter(|commit| commit.commit_lsn < lsn)
+    }
+
+    /// The commit LSN of the newest published transaction that a snapshot taken now would see; zero when there is none.
+    #[must_use]
+    pub const fn newest_visible(&self) -> Lsn {
+        self.spools.visible.newest
+    }
+
+    /// Whether the tables have an alteration that Replication has not noted.
+    #[must_use]
+    pub fn alteration_unnoted(&self) -> bool {
+        let noted = self.eras.last().and_then(|era| era.noted.last()).map_or(0, |(_, noted)| *noted);
+        alterations_in(&self.fingerprints()) > noted
+    }
+
+    fn sum_in(&self, sums: &Sums, scope: &Scope) -> u128 {
+        let tables = self.tables.iter().zip(sums.0).filter(|(table, _)| scope.includes(&table.relation));
+        tables.fold(0, |sum, (_, table)| sum.wrapping_add(table))
+    }
+}

@@ -1,0 +1,44 @@
+//! How much history is kept.
+
+use super::Postgres;
+use super::history::TransactionRow;
+use dormouse_core::fault::Failure;
+use dormouse_core::position::{CommitTime, Lsn, Position, Waypoint};
+use dormouse_core::replication::{Fenced, Prune};
+use dormouse_core::time::Timestamp;
+
+impl Postgres {
+    /// Answers [`Prune`]; registrations that have run out go first.
+    ///
+    /// # Errors
+    /// None before which there is no era: the horizon is then zero.
+    pub fn ask_prune(&mut self, now: Timestamp, ask: &Prune) -> Result<Fenced<Position>, Failure> {
+        self.fenced(ask.token, |pg| {
+            pg.registry.expire(now);
+            let needed = pg.needed();
+            let (old, too_old) = (time(now - ask.keep_min), time(now - ask.keep_max));
+            let prunable = |commit_lsn: Lsn, row: &TransactionRow| {
+                let unneeded = needed.is_none_or(|needed| Position::after(commit_lsn) <= needed);
+                row.committed_at < too_old || row.committed_at < old && unneeded
+            };
+            while let Some((commit_lsn, Some(row))) = pg.history.oldest()
+                && prunable(commit_lsn, row)
+            {
+                pg.history.prune_oldest();
+            }
+            pg.own_write();
+            pg.horizon().unwrap_or_default().position
+        })
+    }
+
+    /// The oldest position from which a living registration or a spool will read on. `None` when there is none.
+    fn needed(&self) -> Option<Position> {
+        let present = |waypoint: &&Waypoint| Some(waypoint.era) == self.era();
+        let stored = self.registry.rows().values().filter_map(|row| row.position.as_ref());
+        stored.chain(self.spools.starts()).filter(present).map(|waypoint| waypoint.position).min()
+    }
+}
+
+fn time(at: Timestamp) -> CommitTime {
+    CommitTime(i64::try_from(at.micros()).unwrap_or(i64::MAX))
+}

@@ -1,0 +1,151 @@
+//! The replication slot and its stream: whole transactions in commit order, from what was confirmed.
+
+use super::{Postgres, unavailable};
+use dormouse_core::change::RelationId;
+use dormouse_core::fault::Failure;
+use dormouse_core::position::Lsn;
+use dormouse_core::replication::{CreateSlot, Fenced, ReadSource, StartStream};
+use dormouse_core::source::{SlotState, SourceItem};
+use std::collections::BTreeMap;
+
+/// Names one opening of the stream. Never used again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StreamId(pub u64);
+
+#[derive(Debug, Clone)]
+pub(super) struct Slot {
+    pub(super) confirmed: Lsn,
+    /// What a crash leaves of `confirmed`: Postgres writes it down at checkpoints.
+    pub(super) saved: Lsn,
+    pub(super) usable: bool,
+}
+
+/// A walsender: where it is in the commits, and in the one it is sending.
+#[derive(Debug, Clone)]
+pub(super) struct Stream {
+    id: StreamId,
+    commit: usize,
+    begun: bool,
+    change: usize,
+    /// The shape last sent of each table, by name.
+    shapes: BTreeMap<String, RelationId>,
+}
+
+impl Postgres {
+    /// Answers [`CreateSlot`]: everything that commits from now on is decoded, whole.
+    ///
+    /// # Errors
+    /// None; the form is that of all answers.
+    pub fn ask_create_slot(&mut self, ask: &CreateSlot) -> Result<Fenced<Lsn>, Failure> {
+        if !self.holds_lease(ask.token) {
+            return Ok(Fenced::Superseded);
+        }
+        self.stream = None;
+        self.advance_wal(64); // The record of the running transactions.
+        let confirmed = self.insert_lsn();
+        self.slot = Some(Slot { confirmed, saved: confirmed, usable: true });
+        Ok(Fenced::Done(confirmed))
+    }
+
+    /// Answers [`StartStream`]; an older stream ends.
+    ///
+    /// # Errors
+    /// When there is no usable slot.
+    pub fn ask_start_stream(&mut self, ask: &StartStream) -> Result<StreamId, Failure> {
+        let Some(slot) = self.slot.as_ref().filter(|slot| slot.usable) else {
+            return unavailable("there is no usable replication slot");
+        };
+        self.streams_started += 1;
+        let id = StreamId(self.streams_started);
+        let commit = self.wal.first_at(slot.confirmed.max(ask.from));
+        self.stream = Some(Stream { id, commit, begun: false, change: 0, shapes: BTreeMap::new() });
+        Ok(id)
+    }
+
+    /// Whether a read of this stream would return something, if only a failure.
+    #[must_use]
+    pub fn stream_ready(&self, id: StreamId) -> bool {
+        self.stream.as_ref().filter(|stream| stream.id == id).is_none_or(|s| s.commit < self.wal.commits().len())
+    }
+
+    /// Takes what the stream has, within the limits. Empty when there is nothing yet; a read may end between any two items.
+    ///
+    /// # Errors
+    /// When the stream is gone.
+    pub fn ask_read_source(&mut self, id: StreamId, ask: &ReadSource) -> Result<Vec<SourceItem>, Failure> {
+        let Some(stream) = self.stream.as_mut().filter(|stream| stream.id == id) else {
+            return unavailable("the replication connection is gone");
+        };
+        let (mut items, mut changes, mut bytes) = (Vec::new(), 0, 0);
+        while let Some(commit) = self.wal.commits().get(stream.commit) {
+            if !stream.begun {
+                #[expect(clippy::cast_possible_truncation, reason = "the protocol tells the low half")]
+                let xid = commit.xid.0 as u32;
+                let (commit_lsn, committed_at) = (commit.commit_lsn, commit.committed_at);
+                items.push(SourceItem::Begin { commit_lsn, committed_at, xid });
+                stream.begun = true;
+            }
+            while let Some(decoded) = commit.changes.get(stream.change) {
+                if changes >= ask.changes_max.max(1) || bytes >= ask.bytes_max.max(1) as usize {
+                    return Ok(items);
+                }
+                let shape = stream.shapes.get(&decoded.relation.name);
+                if shape != Some(&decoded.relation.id) {
+                    stream.shapes.insert(decoded.relation.name.clone(), decoded.relation.id);
+                    items.push(SourceItem::Relation(decoded.relation.clone()));
+                }
+                items.push(SourceItem::Change(decoded.change.clone()));
+                (changes, bytes) = (changes + 1, bytes + decoded.change.weight());
+                stream.change += 1;
+            }
+            items.push(SourceItem::Commit { end_lsn: commit.end_lsn });
+            (stream.commit, stream.begun, stream.change) = (stream.commit + 1, false, 0);
+        }
+        Ok(items)
+    }
+
+    /// A keepalive: all commits below its `wal_end` were sent on this stream.
+    ///
+    /// # Errors
+    /// When the stream is gone.
+    pub fn keepalive(&self, id: StreamId) -> Result<SourceItem, Failure> {
+        let Some(stream) = self.stream.as_ref().filter(|stream| stream.id == id) else {
+            return unavailable("the replication connection is gone");
+        };
+        let unsent = self.wal.commits().get(stream.commit);
+        Ok(SourceItem::Keepalive { wal_end: unsent.map_or(self.flushed_lsn(), |commit| commit.commit_lsn) })
+    }
+
+    /// Carries out [`dormouse_core::replication::Output::Confirm`] on a stream; ignored when that is gone.
+    pub fn confirm(&mut self, id: StreamId, lsn: Lsn) {
+        let flushed = self.flushed_lsn();
+        if let (Some(stream), Some(slot)) = (&self.stream, &mut self.slot)
+            && stream.id == id
+        {
+            slot.confirmed = slot.confirmed.max(lsn.min(flushed));
+        }
+    }
+
+    /// Carries out [`dormouse_core::replication::Output::StopStream`], or ends a walsender from outside.
+    pub fn stop_stream(&mut self, id: StreamId) {
+        if self.stream.as_ref().is_some_and(|stream| stream.id == id) {
+            self.stream = None;
+        }
+    }
+
+    /// The stream that is open.
+    #[must_use]
+    pub fn open_stream(&self) -> Option<StreamId> {
+        Some(self.stream.as_ref()?.id)
+    }
+
+    /// What the slot has confirmed. `None` without a slot.
+    #[must_use]
+    pub fn confirmed(&self) -> Option<Lsn> {
+        Some(self.slot.as_ref()?.confirmed)
+    }
+
+    pub(super) fn slot_state(&self) -> Option<SlotState> {
+        self.slot.as_ref().map(|slot| SlotState { confirmed: slot.confirmed, usable: slot.usable })
+    }
+}

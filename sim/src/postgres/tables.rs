@@ -1,0 +1,175 @@
+//! The application's tables: shapes, visible rows, locks, fingerprints.
+
+use super::wal::{Sums, TABLES_MAX};
+use super::{Postgres, TxId, WriteError};
+use dormouse_core::change::{Column, Relation};
+use dormouse_core::row::{Row, RowBuilder, Value};
+use dormouse_core::source::{Fingerprints, TableFingerprint};
+use dormouse_core::sum::row_hash;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// The columns that a table begins with: the key, a value, and a large one.
+const COLUMNS: usize = 3;
+const OID_INT8: u32 = 20;
+const OID_TEXT: u32 = 25;
+
+#[derive(Debug, Clone)]
+pub(super) struct Table {
+    oid: u32,
+    relfilenode: u32,
+    pub(super) relation: Arc<Relation>,
+    /// What a new snapshot sees, by key.
+    pub(super) rows: BTreeMap<u64, Row>,
+    /// Rows written by transactions that are not visible yet.
+    pub(super) locks: BTreeMap<u64, TxId>,
+    /// Who wrote to it and is not visible yet.
+    pub(super) writers: BTreeSet<TxId>,
+    /// Who truncated it and is not visible yet.
+    pub(super) exclusive: Option<TxId>,
+    /// How many snapshots read it at this moment.
+    pub(super) readers: u32,
+}
+
+impl Table {
+    pub(super) fn new(n: usize) -> Self {
+        let column = |name: &str, type_oid, type_name: &str, key| Column {
+            name: name.into(),
+            type_oid,
+            type_name: type_name.into(),
+            key,
+        };
+        let columns = vec![
+            column("id", OID_INT8, "bigint", true),
+            column("value", OID_TEXT, "text", false),
+            column("large", OID_TEXT, "text", false),
+        ];
+        debug_assert_eq!(columns.len(), COLUMNS);
+        let oid = 16_384 + u32::try_from(n).expect("a few tables");
+        Self {
+            oid,
+            relfilenode: oid,
+            relation: Arc::new(Relation::new("public", format!("t{n}"), columns)),
+            rows: BTreeMap::new(),
+            locks: BTreeMap::new(),
+            writers: BTreeSet::new(),
+            exclusive: None,
+            readers: 0,
+        }
+    }
+
+    /// A whole row of the present shape; columns that were added take their defaults.
+    pub(super) fn row(&self, key: u64, value: u64, large_bytes: usize) -> Row {
+        let (key, value) = (key.to_string(), value.to_string());
+        let large = format!("{value}{}", "~".repeat(large_bytes));
+        self.finish_row([Value::Text(&key), Value::Text(&value), Value::Text(&large)])
+    }
+
+    /// `old` under another key, with another value, and its large column as it was.
+    pub(super) fn with(old: &Row, key: u64, value: u64) -> Row {
+        let (key, value) = (key.to_string(), value.to_string());
+        let heads = [Value::Text(&key), Value::Text(&value)];
+        Row::of(heads.into_iter().chain(old.values().skip(heads.len())))
+    }
+
+    /// The same row as the stream tells it when the large column was left alone.
+    pub(super) fn unchanged_large(row: &Row) -> Row {
+        Row::of(row.values().enumerate().map(|(n, value)| if n == COLUMNS - 1 { Value::Unchanged } else { value }))
+    }
+
+    /// The key columns' values.
+    pub(super) fn key(key: u64) -> Row {
+        Row::of([Value::Text(&key.to_string())])
+    }
+
+    pub(super) fn hash(&self, row: &Row) -> u128 {
+        row_hash(&self.relation, row)
+    }
+
+    pub(super) fn release(&mut self, tx: TxId) {
+        if self.writers.remove(&tx) {
+            self.locks.retain(|_, owner| *owner != tx);
+        }
+        if self.exclusive == Some(tx) {
+            self.exclusive = None;
+        }
+    }
+
+    fn finish_row(&self, values: [Value<'_>; COLUMNS]) -> Row {
+        let mut row = RowBuilder::default();
+        values.into_iter().for_each(|value| row.push(value));
+        for column in &self.relation.columns[COLUMNS..] {
+            row.push(Value::Text(&column.name));
+        }
+        row.finish()
+    }
+
+    fn fingerprint(&self) -> TableFingerprint {
+        TableFingerprint {
+            oid: self.oid,
+            relfilenode: self.relfilenode,
+            columns: self.relation.columns.iter().map(|c| format!("{} {}", c.name, c.type_name)).collect(),
+            key: vec!["id".into()],
+            defaults: Vec::new(),
+        }
+    }
+}
+
+impl Postgres {
+    /// `ALTER TABLE … ADD COLUMN … DEFAULT`: every row has a new value, and the stream says nothing until the table is written again.
+    ///
+    /// # Errors
+    /// While another transaction or a snapshot holds a lock on the table.
+    pub fn alter_table(&mut self, table: usize, rewrite: bool) -> Result<(), WriteError> {
+        let altered = self.tables.get_mut(table).ok_or(WriteError::NoSuchTable)?;
+        if !altered.writers.is_empty() || altered.exclusive.is_some() || altered.readers > 0 {
+            return Err(WriteError::Locked);
+        }
+        let old = Arc::clone(&altered.relation);
+        let mut columns = old.columns.clone();
+        let name = format!("added{}", columns.len() - COLUMNS);
+        columns.push(Column { name: name.clone(), type_oid: OID_TEXT, type_name: "text".into(), key: false });
+        altered.relation = Arc::new(Relation::new(old.schema.clone(), old.name.clone(), columns));
+        let mut delta = Sums([0; TABLES_MAX]);
+        for row in altered.rows.values_mut() {
+            let new = Row::of(row.values().chain([Value::Text(&name)]));
+            let change = row_hash(&altered.relation, &new).wrapping_sub(row_hash(&old, row));
+            delta.0[table] = delta.0[table].wrapping_add(change);
+            *row = new;
+        }
+        let xid = self.own_write();
+        if rewrite {
+            self.tables[table].relfilenode = u32::try_from(xid.0 & 0xffff_ffff).expect("32 bits");
+        }
+        self.wal.alter(&delta);
+        Ok(())
+    }
+
+    /// How many published tables there are.
+    #[must_use]
+    pub fn tables(&self) -> usize {
+        self.tables.len()
+    }
+
+    /// The shape of a table now.
+    #[must_use]
+    pub fn relation(&self, table: usize) -> Option<&Arc<Relation>> {
+        Some(&self.tables.get(table)?.relation)
+    }
+
+    /// The rows that a new snapshot would see, by key.
+    #[must_use]
+    pub fn visible_rows(&self, table: usize) -> Option<&BTreeMap<u64, Row>> {
+        Some(&self.tables.get(table)?.rows)
+    }
+
+    pub(super) fn fingerprints(&self) -> Fingerprints {
+        self.tables.iter().map(|table| (table.relation.full_name(), table.fingerprint())).collect()
+    }
+}
+
+/// How many alterations of tables these fingerprints know.
+pub(super) fn alterations_in(fingerprints: &Fingerprints) -> u32 {
+    let added = fingerprints.values().map(|table| table.columns.len().saturating_sub(COLUMNS)).sum::<usize>();
+    u32::try_from(added).expect("runs are short")
+}
