@@ -6,3 +6,4 @@
 pub mod chooser;
 pub mod digest;
 pub mod entity;
+pub mod postgres;
