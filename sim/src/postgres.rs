@@ -162,4 +162,3 @@ impl Postgres {
 fn unavailable<T>(why: &str) -> Result<T, Failure> {
     Err(Failure::Unavailable(why.into()))
 }
-
