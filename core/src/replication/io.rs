@@ -224,7 +224,11 @@ impl Question for CreateSlot {
     type Reply = Fenced<Lsn>; // The new slot's confirmed LSN.
 }
 
-/// Begin an era at the slot's confirmed LSN. X0, the xmax of a snapshot taken now that the slot is ours, is kept in its row.
+/// Begin an era at the slot's confirmed LSN. X0, the xid of this very transaction, is kept in its row: no snapshot is taken
+/// before its xmin has reached X0.
+///
+/// (Postgres' `pg_current_xact_id()`. A snapshot's xmax would be too low: it follows the latest xid that *ended*, so with
+/// nothing else going on, a running transaction is itself at xmax, and xmin stands there too.)
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BeginEra {
     /// Ours.
@@ -239,7 +243,7 @@ pub struct BeginEra {
     pub reason: String,
 }
 impl Question for BeginEra {
-    type Reply = Fenced<Head>; // At the start, with covered there too.
+    type Reply = Fenced<Head>; // At the boundary just below `start`, for a commit record may begin exactly there; covered is `start`.
 }
 
 /// Open the stream of our slot, ending our own stale walsender if it still holds the slot.
