@@ -1,6 +1,6 @@
 //! The command line: which commands there are, and how they end.
 
-use crate::status;
+use crate::{status, tail, verify};
 use clap::{Parser, Subcommand};
 use std::fmt;
 use std::process::ExitCode;
@@ -17,19 +17,25 @@ struct Cli {
 enum Command {
     /// Show where a server stands.
     Status(status::Args),
+    /// Become a client and print every change
+    Tail(tail::Args),
+    /// Become a client and compare what it holds with the database
+    Verify(verify::Args),
 }
 
 impl Command {
     async fn run(self) -> Result<(), CommandError> {
         match self {
             Self::Status(args) => status::run(args).await,
+            Self::Tail(args) => tail::run(args).await,
+            Self::Verify(args) => verify::run(args).await,
         }
     }
 
     /// What is logged when `RUST_LOG` says nothing.
     const fn log_level(&self) -> &'static str {
         match self {
-            Self::Status(_) => "warn",
+            Self::Status(_) | Self::Tail(_) | Self::Verify(_) => "warn",
         }
     }
 }

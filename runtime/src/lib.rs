@@ -5,11 +5,14 @@
 
 pub mod access;
 pub mod cli;
+pub mod client;
 pub mod clock;
 pub mod demo;
 pub mod drive;
 pub mod socket;
 pub mod status;
+pub mod tail;
+pub mod verify;
 
 const _: () =
     assert!(!dormouse_core::safeguard::ABLATION, "the runtime is never built with safeguards that can be off");

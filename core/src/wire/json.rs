@@ -5,6 +5,7 @@
 
 mod decode;
 mod encode;
+mod object;
 #[cfg(test)]
 mod protocol;
 mod rows;
@@ -13,6 +14,7 @@ mod tests;
 
 pub use decode::{ServerDecoder, decode_client};
 pub use encode::{encode_client, encode_server};
+pub use object::{key_object, row_object};
 
 use crate::change::Scope;
 use crate::position::{CommitTime, Era, Position, SchemaVersion, Waypoint};

@@ -31,14 +31,19 @@ pub(super) fn push_row<'a>(out: &mut Vec<u8>, row: &Row, columns: impl Iterator<
         if n > 0 {
             out.push(b',');
         }
-        match value {
-            Value::Null => out.extend_from_slice(b"null"),
-            Value::Unchanged => out.extend_from_slice(b"{}"),
-            Value::Omitted(size) => out.extend_from_slice(format!("{{\"omitted\":{size}}}").as_bytes()),
-            Value::Text(text) => push_text(out, text, column.type_oid),
-        }
+        push_value(out, value, column);
     }
     out.push(b']');
+}
+
+/// Appends one value.
+pub(super) fn push_value(out: &mut Vec<u8>, value: Value<'_>, column: &Column) {
+    match value {
+        Value::Null => out.extend_from_slice(b"null"),
+        Value::Unchanged => out.extend_from_slice(b"{}"),
+        Value::Omitted(size) => out.extend_from_slice(format!("{{\"omitted\":{size}}}").as_bytes()),
+        Value::Text(text) => push_text(out, text, column.type_oid),
+    }
 }
 
 fn push_text(out: &mut Vec<u8>, text: &str, type_oid: u32) {
@@ -58,7 +63,7 @@ fn push_text(out: &mut Vec<u8>, text: &str, type_oid: u32) {
 }
 
 /// Appends a JSON string.
-fn push_string(out: &mut Vec<u8>, text: &str) {
+pub(super) fn push_string(out: &mut Vec<u8>, text: &str) {
     serde_json::to_writer(out, text).expect("text into memory always works");
 }
 

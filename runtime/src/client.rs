@@ -1,0 +1,207 @@
+//! The client library: keeps a replica of what a Dormouse server publishes.
+//!
+//! ```no_run
+//! use dormouse_core::store::MemoryStore;
+//! use dormouse_runtime::client::{Client, Options};
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let options = Options::new("ws://127.0.0.1:8080", "my-laptop")?;
+//! let client = Client::connect(options, MemoryStore::default());
+//! client.wait_until_live().await?;
+//! client.read(|store| println!("{:?}", store.held().shown));
+//! client.close().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The connection is dialled again whenever it is lost, and a change is never applied twice. Dropping the [`Client`]
+//! ends it at once, as a crash would: nothing that was stored is lost.
+
+mod address;
+mod driver;
+mod socket;
+mod store;
+
+pub use address::Address;
+pub use store::Store;
+
+use dormouse_core::change::Scope;
+use dormouse_core::client::{ClientPhase, Config, Notice};
+use dormouse_core::fault::{Failure, PeerFault};
+use dormouse_core::position::{Era, Position, Waypoint};
+use dormouse_core::session::ClientId;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::{broadcast, mpsc, watch};
+use tokio_util::task::AbortOnDropHandle;
+
+/// How many notices wait for a slow listener before it misses the oldest.
+const NOTICES_KEPT: usize = 1_024;
+/// How long [`Client::close`] waits for the server to hear of it.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Whom to connect to, and as whom.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Where the server is.
+    pub address: Address,
+    /// Who the client is, what it wants, and its times. Its credential is sent as a bearer in a header, and in no message.
+    pub config: Config,
+}
+
+/// An address or client id that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct InvalidOptions(pub String);
+
+impl Options {
+    /// Everything published, at `url` (`ws://host:port`), without a credential.
+    ///
+    /// # Errors
+    /// When the URL or the client id cannot be used.
+    pub fn new(url: &str, client_id: &str) -> Result<Self, InvalidOptions> {
+        let client = ClientId::new(client_id).map_err(|why| InvalidOptions(why.into()))?;
+        let address = Address::parse(url)?;
+        Ok(Self { address, config: Config { seed: rand::random(), ..Config::new(client) } })
+    }
+
+    /// The same for some tables only (`schema.table`).
+    #[must_use]
+    pub fn with_tables(mut self, tables: impl IntoIterator<Item = String>) -> Self {
+        self.config.scope = Scope::tables(tables);
+        self
+    }
+
+    /// The same with a credential.
+    #[must_use]
+    pub fn with_credential(mut self, credential: Option<String>) -> Self {
+        self.config.token = credential;
+        self
+    }
+}
+
+/// What is known of a client at a moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// What it is doing.
+    pub phase: ClientPhase,
+    /// Whether everything that was committed before the present connection is applied.
+    pub live: bool,
+    /// Where its rows stand.
+    pub shown: Option<Waypoint>,
+    /// The server's era and head, as the last welcome told them.
+    pub welcome: Option<(Era, Position)>,
+    /// How often everything came again.
+    pub resyncs: u64,
+    /// How many connections were welcome.
+    pub welcomes: u64,
+    /// With what the server last closed a session.
+    pub fault: Option<PeerFault>,
+    /// How the store last failed.
+    pub store_failure: Option<Failure>,
+    /// Set once the client has ended and will not come back.
+    pub stopped: bool,
+}
+
+/// The client has ended, and will not come back by itself.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the client has stopped{}", .0.as_ref().map(|fault| format!(" ({}): {}", fault.code.as_str(), fault.message)).unwrap_or_default())]
+pub struct Stopped(pub Option<PeerFault>);
+
+/// A running client with its store.
+#[derive(Debug)]
+pub struct Client<S> {
+    store: Arc<Mutex<S>>,
+    status: watch::Receiver<Status>,
+    notices: broadcast::Sender<Notice>,
+    stop: mpsc::Sender<bool>,
+    driver: AbortOnDropHandle<()>,
+}
+
+impl<S: Store> Client<S> {
+    /// Starts a client over a store, which may hold what an earlier client left there. Must be called within tokio.
+    pub fn connect(options: Options, store: S) -> Self {
+        Self::connect_shared(options, Arc::new(Mutex::new(store)))
+    }
+
+    /// The same with a store that the caller goes on to share. One client at a time may use it.
+    pub fn connect_shared(options: Options, store: Arc<Mutex<S>>) -> Self {
+        let shown = store.lock().unwrap_or_else(PoisonError::into_inner).held().shown;
+        let first = Status {
+            phase: ClientPhase::Offline,
+            live: false,
+            shown,
+            welcome: None,
+            resyncs: 0,
+            welcomes: 0,
+            fault: None,
+            store_failure: None,
+            stopped: false,
+        };
+        let (status, watched) = watch::channel(first);
+        let (notices, _) = broadcast::channel(NOTICES_KEPT);
+        let (stop, stops) = mpsc::channel(1);
+        let driver = driver::Driver::new(options, Arc::clone(&store), status, notices.clone());
+        let driver = AbortOnDropHandle::new(tokio::spawn(driver.run(stops)));
+        Self { store, status: watched, notices, stop, driver }
+    }
+
+    /// Looks at the store between two of its transactions. Keep it short: nothing is applied meanwhile.
+    pub fn read<T>(&self, look: impl FnOnce(&S) -> T) -> T {
+        look(&self.store.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The store, to be kept beyond this client.
+    #[must_use]
+    pub fn store(&self) -> Arc<Mutex<S>> {
+        Arc::clone(&self.store)
+    }
+
+    /// What is known of the client now; to be watched, too.
+    #[must_use]
+    pub fn status(&self) -> watch::Receiver<Status> {
+        self.status.clone()
+    }
+
+    /// What the client is told from now on. A listener that falls far behind misses the oldest, and is told so.
+    #[must_use]
+    pub fn events(&self) -> broadcast::Receiver<Notice> {
+        self.notices.subscribe()
+    }
+
+    /// Waits until everything that was committed before the present connection is applied. May be cancelled.
+    ///
+    /// # Errors
+    /// When the client stops instead.
+    pub async fn wait_until_live(&self) -> Result<Option<Waypoint>, Stopped> {
+        self.wait_for(|status| status.live).await.map(|status| status.shown)
+    }
+
+    /// Waits until the status is as wished. May be cancelled.
+    ///
+    /// # Errors
+    /// When the client stops instead.
+    pub async fn wait_for(&self, mut wished: impl FnMut(&Status) -> bool) -> Result<Status, Stopped> {
+        let mut status = self.status.clone();
+        let status = match status.wait_for(|status| status.stopped || wished(status)).await {
+            Ok(status) => status.clone(),
+            Err(_) => self.status.borrow().clone(),
+        };
+        if wished(&status) { Ok(status) } else { Err(Stopped(status.fault)) }
+    }
+
+    /// Ends the client in order.
+    pub async fn close(self) {
+        self.end(false).await;
+    }
+
+    /// Ends the client, and lets the server forget it.
+    pub async fn forget(self) {
+        self.end(true).await;
+    }
+
+    async fn end(self, forget: bool) {
+        let _ = self.stop.send(forget).await;
+        let _ = tokio::time::timeout(CLOSE_TIMEOUT, self.driver).await;
+    }
+}

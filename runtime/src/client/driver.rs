@@ -1,0 +1,200 @@
+//! Drives the client's machine: sockets, timers and the store on one side, the application on the other.
+
+use super::socket::{self, Outgoing};
+use super::{Options, Status, Store};
+use crate::clock::Clock;
+use dormouse_core::ask::{Ask, Incarnation};
+use dormouse_core::client::{Client as Machine, ClientPhase, Config, Input, Notice, Output, SocketId};
+use dormouse_core::machine::Machine as _;
+use dormouse_core::store::Store as StoreQuestion;
+use dormouse_core::wire::ServerMessage;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::{broadcast, mpsc, watch};
+use tokio::task::JoinSet;
+
+/// How many inputs wait for the machine; the sockets' readers wait for room.
+const INPUTS_MAX: usize = 64;
+/// How many messages wait for one socket. A server that takes none of them is as good as gone.
+const OUTBOX_MAX: usize = 64;
+/// After how many broken invariants the client stops instead of starting again.
+const DEFECTS_MAX: u32 = 3;
+
+pub(super) struct Driver<S> {
+    options: Options,
+    store: Arc<Mutex<S>>,
+    machine: Machine,
+    clock: Clock,
+    instance: u64,
+    defects: u32,
+    inputs: mpsc::Sender<Input>,
+    inbox: mpsc::Receiver<Input>,
+    sockets: HashMap<SocketId, mpsc::Sender<Outgoing>>,
+    tasks: JoinSet<()>,
+    status: watch::Sender<Status>,
+    notices: broadcast::Sender<Notice>,
+}
+
+impl<S: Store> Driver<S> {
+    pub(super) fn new(
+        options: Options,
+        store: Arc<Mutex<S>>,
+        status: watch::Sender<Status>,
+        notices: broadcast::Sender<Notice>,
+    ) -> Self {
+        let (inputs, inbox) = mpsc::channel(INPUTS_MAX);
+        Self {
+            machine: machine(&options),
+            options,
+            store,
+            clock: Clock::start(),
+            instance: rand::random(),
+            defects: 0,
+            inputs,
+            inbox,
+            sockets: HashMap::new(),
+            tasks: JoinSet::new(),
+            status,
+            notices,
+        }
+    }
+
+    /// Runs until the machine has stopped.
+    pub(super) async fn run(mut self, mut stops: mpsc::Receiver<bool>) {
+        self.start();
+        while !self.status.borrow().stopped {
+            let deadline = self.machine.poll_timeout();
+            let clock = self.clock;
+            let alarm = async {
+                match deadline {
+                    Some(at) => tokio::time::sleep_until(clock.instant_of(at)).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                Some(input) = self.inbox.recv() => self.handle(input),
+                Some(forget) = stops.recv() => self.handle(Input::Stopping { forget }),
+                () = alarm => {
+                    self.machine.handle_timeout(self.clock.now());
+                    self.settle();
+                }
+                Some(_) = self.tasks.join_next() => {}
+            }
+        }
+        self.sockets.clear();
+        while self.tasks.join_next().await.is_some() {}
+    }
+
+    fn start(&mut self) {
+        // Unique within this process, and later processes start later: so no life of a store shares it with another.
+        static LIVES: AtomicU64 = AtomicU64::new(0);
+        let lives = LIVES.fetch_add(1, Ordering::Relaxed);
+        let incarnation = Incarnation(self.clock.started_at().micros().wrapping_add(lives));
+        let held = self.lock().held();
+        self.handle(Input::Started { incarnation, instance: self.instance, held });
+    }
+
+    fn handle(&mut self, input: Input) {
+        if let Input::Received { message: Ok(ServerMessage::Welcome { era, head, .. }), .. } = &input {
+            let welcome = Some((*era, *head));
+            self.status.send_modify(|status| {
+                status.welcome = welcome;
+                status.welcomes += 1;
+            });
+        }
+        self.machine.handle(self.clock.now(), input);
+        self.settle();
+    }
+
+    /// Carries out what the machine commands, until it has no more wishes.
+    fn settle(&mut self) {
+        if let Err(broken) = self.machine.check() {
+            return self.mend(&broken.what);
+        }
+        while let Some(output) = self.machine.poll_output() {
+            match output {
+                Output::Dial { socket } => self.dial(socket),
+                Output::Send { socket, message } => self.send(socket, Outgoing::Message(message)),
+                Output::Ping { socket } => self.send(socket, Outgoing::Ping),
+                Output::Close { socket } => drop(self.sockets.remove(&socket)),
+                Output::Store(ask) => self.ask_store(ask),
+                Output::Notify(notice) => self.notify(notice),
+            }
+        }
+    }
+
+    /// A defect of ours: what is stored is still right, so the client starts again from there.
+    fn mend(&mut self, what: &str) {
+        tracing::error!(client = %self.options.config.client, what, "broken invariant: the client starts again");
+        self.sockets.clear();
+        self.defects += 1;
+        if self.defects >= DEFECTS_MAX {
+            return self.notify(Notice::Stopped { fault: None });
+        }
+        self.machine = machine(&self.options);
+        self.start();
+    }
+
+    fn dial(&mut self, socket: SocketId) {
+        let (sender, outbox) = mpsc::channel(OUTBOX_MAX);
+        self.sockets.insert(socket, sender);
+        self.tasks.spawn(socket::run(socket, self.options.clone(), self.inputs.clone(), outbox));
+    }
+
+    fn send(&mut self, socket: SocketId, outgoing: Outgoing) {
+        let Some(outbox) = self.sockets.get(&socket) else { return };
+        if outbox.try_send(outgoing).is_err() {
+            self.sockets.remove(&socket);
+            // Later than everything that is being carried out now, and without waiting for room.
+            let inputs = self.inputs.clone();
+            self.tasks.spawn(async move {
+                let why = "the connection took no more messages".into();
+                let _ = inputs.send(Input::Closed { socket, why }).await;
+            });
+        }
+    }
+
+    fn ask_store(&mut self, ask: Ask<StoreQuestion>) {
+        let (question, ticket) = ask.split();
+        let reply = self.lock().apply(&question.request);
+        self.machine.handle(self.clock.now(), Input::Stored(ticket.answer(reply)));
+    }
+
+    fn notify(&mut self, notice: Notice) {
+        tracing::debug!(client = %self.options.config.client, ?notice, "notice");
+        self.status.send_modify(|status| match &notice {
+            Notice::Phase(phase) => {
+                status.phase = *phase;
+                status.live &= *phase == ClientPhase::Live;
+            }
+            Notice::Applied { shown } => status.shown = Some(*shown),
+            Notice::Live { shown } => {
+                status.shown = *shown;
+                status.live = true;
+            }
+            Notice::Resync { .. } => {
+                status.resyncs += 1;
+                status.live = false;
+            }
+            Notice::StoreFailed(failure) => status.store_failure = Some(failure.clone()),
+            Notice::Fault(fault) => status.fault = Some(fault.clone()),
+            Notice::Stopped { fault } => {
+                status.fault = fault.clone().or(status.fault.take());
+                status.stopped = true;
+            }
+        });
+        let status = self.status.borrow().clone();
+        self.lock().told(&notice, &status);
+        let _ = self.notices.send(notice); // Nobody has to listen.
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, S> {
+        self.store.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The credential travels in a header: the machine need not know it.
+fn machine(options: &Options) -> Machine {
+    Machine::new(Config { token: None, ..options.config.clone() })
+}

@@ -1,0 +1,194 @@
+//! One dialled connection: connects, greets WebSocket to WebSocket, then carries frames both ways.
+
+use super::{Address, Options};
+use async_tungstenite::tokio::{TokioAdapter, client_async_with_config};
+use async_tungstenite::tungstenite::client::IntoClientRequest;
+use async_tungstenite::tungstenite::handshake::client::Request;
+use async_tungstenite::tungstenite::http::{HeaderValue, Response, StatusCode, header};
+use async_tungstenite::tungstenite::protocol::WebSocketConfig;
+use async_tungstenite::tungstenite::{Error as WsError, Message};
+use async_tungstenite::{WebSocketReceiver, WebSocketSender, WebSocketStream};
+use dormouse_core::client::{Input, SocketId};
+use dormouse_core::fault::{FaultCode, Malformed, PeerFault};
+use dormouse_core::limits::SERVER_FRAME_BYTES_MAX;
+use dormouse_core::wire::json::{ServerDecoder, encode_client};
+use dormouse_core::wire::{ClientMessage, SUBPROTOCOL_JSON, ServerMessage};
+use futures::StreamExt;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::sync::mpsc::{Receiver, Sender};
+
+/// How long a closing connection may take to say so.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+type Stream = TokioAdapter<TcpStream>;
+
+/// What goes out on a connection.
+#[derive(Debug)]
+pub(super) enum Outgoing {
+    Message(ClientMessage),
+    Ping,
+}
+
+/// Lives as long as the connection does, and tells what happens to it. Closes it when `outbox` is closed.
+pub(super) async fn run(socket: SocketId, options: Options, inputs: Sender<Input>, mut outbox: Receiver<Outgoing>) {
+    let dialled = tokio::select! {
+        dialled = dial(&options) => dialled,
+        () = closed(&mut outbox) => return,
+    };
+    let why = match dialled {
+        Ok(stream) => {
+            if inputs.send(Input::Connected { socket }).await.is_err() {
+                return;
+            }
+            pump(socket, stream, &inputs, &mut outbox).await
+        }
+        Err(DialError::Unreachable(why)) => Some(why),
+        Err(DialError::Refused(fault)) => {
+            // The server spoke, though not yet in frames: the machine hears it as any other fault.
+            let _ = inputs.send(Input::Connected { socket }).await;
+            let why = fault.message.clone();
+            let message = Ok(ServerMessage::Fault(fault));
+            let _ = inputs.send(Input::Received { socket, message }).await;
+            Some(why)
+        }
+    };
+    if let Some(why) = why {
+        let _ = inputs.send(Input::Closed { socket, why }).await;
+    }
+}
+
+enum DialError {
+    Unreachable(String),
+    Refused(PeerFault),
+}
+
+impl From<WsError> for DialError {
+    fn from(error: WsError) -> Self {
+        match error {
+            WsError::Http(response) => refusal(&response),
+            error => Self::Unreachable(error.to_string()),
+        }
+    }
+}
+
+fn refusal(response: &Response<Option<Vec<u8>>>) -> DialError {
+    let body = response.body().as_deref().map(String::from_utf8_lossy).unwrap_or_default();
+    let message = format!("the server answered {}: {}", response.status(), body.trim());
+    let code = match response.status() {
+        StatusCode::UNAUTHORIZED => FaultCode::Unauthorized,
+        StatusCode::FORBIDDEN => FaultCode::Forbidden,
+        StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND => FaultCode::UnknownVersion,
+        _ => return DialError::Unreachable(message),
+    };
+    DialError::Refused(PeerFault::new(code, message))
+}
+
+async fn dial(options: &Options) -> Result<WebSocketStream<Stream>, DialError> {
+    let Address { host, port, .. } = &options.address;
+    let unreachable = |error: std::io::Error| DialError::Unreachable(format!("{host}:{port}: {error}"));
+    let stream = TcpStream::connect((host.as_str(), *port)).await.map_err(unreachable)?;
+    stream.set_nodelay(true).map_err(unreachable)?;
+    let config = WebSocketConfig::default()
+        .read_buffer_size(16 * 1024)
+        .write_buffer_size(4 * 1024)
+        .max_write_buffer_size(1024 * 1024)
+        .max_message_size(Some(SERVER_FRAME_BYTES_MAX))
+        .max_frame_size(Some(SERVER_FRAME_BYTES_MAX));
+    let (stream, _) = client_async_with_config(request(options)?, stream, Some(config)).await?;
+    Ok(stream)
+}
+
+fn request(options: &Options) -> Result<Request, DialError> {
+    let mut request = options.address.to_string().into_client_request()?;
+    let headers = request.headers_mut();
+    headers.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL_JSON));
+    if let Some(credential) = &options.config.token {
+        let value = HeaderValue::from_str(&format!("Bearer {credential}"));
+        let mut value = value.map_err(|_| {
+            DialError::Refused(PeerFault::new(
+                FaultCode::Unauthorized,
+                "the credential has characters that a header cannot carry",
+            ))
+        })?;
+        value.set_sensitive(true);
+        headers.insert(header::AUTHORIZATION, value);
+    }
+    Ok(request)
+}
+
+/// Carries frames until the connection ends, and says why; `None` when we ended it.
+async fn pump(
+    socket: SocketId,
+    stream: WebSocketStream<Stream>,
+    inputs: &Sender<Input>,
+    outbox: &mut Receiver<Outgoing>,
+) -> Option<String> {
+    let (mut sender, mut receiver) = stream.split();
+    let mut decoder = ServerDecoder::default();
+    let mut going = Vec::with_capacity(16);
+    loop {
+        tokio::select! {
+            frame = receiver.next() => match hear(socket, frame, &mut decoder) {
+                Heard::Input(input) => inputs.send(*input).await.ok()?,
+                Heard::Nothing => {}
+                Heard::End(why) => return Some(why),
+            },
+            count = outbox.recv_many(&mut going, 16) => {
+                if count == 0 {
+                    let _ = tokio::time::timeout(GOODBYE, say_goodbye(sender, receiver)).await;
+                    return None;
+                }
+                if let Err(error) = send(&mut sender, &mut going).await {
+                    return Some(error.to_string());
+                }
+            }
+        }
+    }
+}
+
+enum Heard {
+    Input(Box<Input>),
+    Nothing,
+    End(String),
+}
+
+fn hear(socket: SocketId, frame: Option<Result<Message, WsError>>, decoder: &mut ServerDecoder) -> Heard {
+    match frame {
+        Some(Ok(Message::Text(text))) if text.as_str() == "pong" => Heard::Input(Box::new(Input::Heard { socket })),
+        Some(Ok(Message::Text(text))) => {
+            Heard::Input(Box::new(Input::Received { socket, message: decoder.decode(&text) }))
+        }
+        Some(Ok(Message::Binary(_))) => {
+            let why = "a binary frame, where this version has only text".into();
+            Heard::Input(Box::new(Input::Received { socket, message: Err(Malformed { why }) }))
+        }
+        Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => Heard::Nothing,
+        Some(Ok(Message::Close(Some(close)))) => Heard::End(format!("closed by the server: {}", close.reason)),
+        Some(Ok(Message::Close(None))) | None => Heard::End("closed by the server".into()),
+        Some(Err(error)) => Heard::End(error.to_string()),
+    }
+}
+
+async fn send(sender: &mut WebSocketSender<Stream>, going: &mut Vec<Outgoing>) -> Result<(), WsError> {
+    for outgoing in going.drain(..) {
+        let text = match outgoing {
+            Outgoing::Message(message) => encode_client(&message),
+            Outgoing::Ping => "ping".into(),
+        };
+        sender.send(Message::text(text)).await?;
+    }
+    Ok(())
+}
+
+async fn say_goodbye(mut sender: WebSocketSender<Stream>, mut receiver: WebSocketReceiver<Stream>) {
+    if sender.close(None).await.is_ok() {
+        // The server closes the connection once it has answered.
+        while let Some(Ok(_)) = receiver.next().await {}
+    }
+}
+
+/// Waits until nothing will go out any more. What goes out before the connection is open has no addressee.
+async fn closed(outbox: &mut Receiver<Outgoing>) {
+    while outbox.recv().await.is_some() {}
+}

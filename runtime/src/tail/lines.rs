@@ -1,0 +1,168 @@
+//! The lines of `tail`, as JSON for programs or as text for people.
+
+use crate::client::Status;
+use dormouse_core::change::{Change, Page, Relation, Transaction};
+use dormouse_core::client::ClientPhase;
+use dormouse_core::position::{Position, Waypoint};
+use dormouse_core::row::Row;
+use dormouse_core::store::Tables;
+use dormouse_core::wire::json::{key_object, row_object};
+use serde_json::json;
+use std::fmt::Write;
+use std::sync::Arc;
+
+/// The most rows of a first sync in one line.
+const ROWS_PER_LINE: usize = 500;
+
+pub(super) struct Lines {
+    pub(super) json: bool,
+}
+
+impl Lines {
+    pub(super) fn phase(&self, phase: ClientPhase, status: &Status, out: &mut String) {
+        let (era, head) = (status.welcome.map(|(era, _)| era), status.welcome.map(|(_, head)| head));
+        if self.json {
+            push(out, &json!({ "phase": phase, "era": era, "head": head }).to_string());
+        } else {
+            let name = json!(phase);
+            let head = head.map(|head| format!(", head {head}")).unwrap_or_default();
+            push(out, &format!("-- {}{head}", name.as_str().unwrap_or_default()));
+        }
+    }
+
+    /// All rows of a first sync, once they are shown.
+    pub(super) fn backfill(&self, tables: &Tables, at: Waypoint, out: &mut String) {
+        for (_, table) in tables.iter() {
+            let mut run: Option<(Arc<Relation>, Vec<Row>)> = None;
+            for (_, stored) in table.rows() {
+                let fits = run
+                    .as_ref()
+                    .is_some_and(|(relation, rows)| relation.id == stored.relation.id && rows.len() < ROWS_PER_LINE);
+                if !fits && let Some((relation, rows)) = run.take() {
+                    self.rows(&relation, &rows, Some(at), out);
+                }
+                let (_, rows) = run.get_or_insert_with(|| (Arc::clone(&stored.relation), Vec::new()));
+                rows.push(stored.row.clone());
+            }
+            if let Some((relation, rows)) = run {
+                self.rows(&relation, &rows, Some(at), out);
+            }
+        }
+    }
+
+    /// Rows of a first sync. A thin client prints them before it knows their place.
+    pub(super) fn rows(&self, relation: &Relation, rows: &[Row], at: Option<Waypoint>, out: &mut String) {
+        let objects: Vec<_> = rows.iter().map(|row| row_object(relation, row)).collect();
+        if self.json {
+            let (era, position) = (at.map(|at| at.era), at.map(|at| at.position));
+            let head = json!({ "backfill": true, "era": era, "position": position, "relation": relation.full_name() });
+            push(out, &with_member(&head.to_string(), "rows", &format!("[{}]", objects.join(","))));
+        } else {
+            for object in objects {
+                push(out, &format!("row    {} {object}", relation.full_name()));
+            }
+        }
+    }
+
+    /// The transactions of a page, or one piece at its own position.
+    pub(super) fn page(&self, page: &Page, out: &mut String) {
+        for transaction in &page.transactions {
+            let changes = transaction.changes.iter().map(|change| (page, change));
+            let position = if transaction.complete { boundary(transaction) } else { page.through.position };
+            self.transaction(page.through, position, transaction, changes, out);
+        }
+    }
+
+    /// One transaction from all of its pieces.
+    pub(super) fn pieces(&self, pieces: &[Arc<Page>], out: &mut String) {
+        let Some((last, transaction)) = pieces.last().and_then(|page| Some((page, page.transactions.last()?))) else {
+            return;
+        };
+        let changes = pieces.iter().flat_map(|page| {
+            page.transactions.iter().flat_map(move |piece| piece.changes.iter().map(move |change| (&**page, change)))
+        });
+        self.transaction(last.through, boundary(transaction), transaction, changes, out);
+    }
+
+    fn transaction<'a>(
+        &self,
+        at: Waypoint,
+        position: Position,
+        transaction: &Transaction,
+        changes: impl Iterator<Item = (&'a Page, &'a Change)>,
+        out: &mut String,
+    ) {
+        let changes = changes.filter_map(|(page, change)| Some((page.relation(change.relation())?, change)));
+        if self.json {
+            let head = json!({
+                "era": at.era,
+                "position": position,
+                "xid": transaction.xid.to_string(),
+                "committed_at_ms": transaction.committed_at.0 / 1_000,
+            });
+            let changes: Vec<_> = changes.map(|(relation, change)| json_change(relation, change)).collect();
+            push(out, &with_member(&head.to_string(), "changes", &format!("[{}]", changes.join(","))));
+        } else {
+            push(out, &format!("{position} xid {}", transaction.xid));
+            for (relation, change) in changes {
+                push(out, &text_change(relation, change));
+            }
+        }
+    }
+}
+
+fn boundary(transaction: &Transaction) -> Position {
+    Position::after(transaction.commit_lsn)
+}
+
+fn json_change(relation: &Relation, change: &Change) -> String {
+    let head = json!({ "op": operation(change), "relation": relation.full_name() }).to_string();
+    match change {
+        Change::Insert { row, .. } | Change::Update { row, .. } => {
+            let with_key = with_member(&head, "key", &key_object(relation, &relation.key_of(row)));
+            with_member(&with_key, "row", &row_object(relation, row))
+        }
+        Change::Move { old_key, row, .. } => {
+            let with_key = with_member(&head, "key", &key_object(relation, &relation.key_of(row)));
+            let with_old = with_member(&with_key, "old_key", &key_object(relation, old_key));
+            with_member(&with_old, "row", &row_object(relation, row))
+        }
+        Change::Delete { key, .. } => with_member(&head, "key", &key_object(relation, key)),
+        Change::Truncate { .. } => head,
+    }
+}
+
+fn text_change(relation: &Relation, change: &Change) -> String {
+    let name = relation.full_name();
+    let mut text = format!("  {:<8} {name}", operation(change));
+    let _ = match change {
+        Change::Insert { row, .. } | Change::Update { row, .. } => write!(text, " {}", row_object(relation, row)),
+        Change::Move { old_key, row, .. } => {
+            write!(text, " {} -> {}", key_object(relation, old_key), row_object(relation, row))
+        }
+        Change::Delete { key, .. } => write!(text, " {}", key_object(relation, key)),
+        Change::Truncate { .. } => Ok(()),
+    };
+    text
+}
+
+const fn operation(change: &Change) -> &'static str {
+    match change {
+        Change::Insert { .. } => "insert",
+        Change::Update { .. } => "update",
+        Change::Move { .. } => "move",
+        Change::Delete { .. } => "delete",
+        Change::Truncate { .. } => "truncate",
+    }
+}
+
+/// An object with one more member, whose value is JSON already.
+fn with_member(object: &str, name: &str, value: &str) -> String {
+    let open = object.strip_suffix('}').unwrap_or(object);
+    format!("{open},\"{name}\":{value}}}")
+}
+
+fn push(out: &mut String, line: &str) {
+    out.push_str(line);
+    out.push('\n');
+}
