@@ -55,6 +55,8 @@ pub struct Client {
     backoff: Backoff,
     rng: Rng,
     counts: Counts,
+    /// The store moved back from the first place to the second by applying a page: never, while pages chain.
+    moved_back: Option<(Waypoint, Waypoint)>,
     outputs: VecDeque<Output>,
 }
 
@@ -132,6 +134,7 @@ impl Client {
             backoff,
             rng,
             counts: Counts::default(),
+            moved_back: None,
             outputs: VecDeque::new(),
         }
     }
@@ -212,7 +215,7 @@ impl Client {
 }
 
 /// Keeps the jitter of those who are sent away apart from that of failures.
-const SPREAD: u64 = 0x5eed_0f_5b2e_ad00;
+const SPREAD: u64 = 0x9d5c_21f0_7be3_a466;
 
 impl Machine for Client {
     type Input = Input;

@@ -51,7 +51,8 @@ fn fit_piece(at: Position, page: &Arc<Page>, piece: &Transaction, unscoped: bool
         true => held.index + 1,
         false => 0,
     };
-    if page.transactions.len() != 1 || piece.first != follows(page.after) {
+    let begins = page.after.is_boundary() || page.after.commit_lsn == piece.commit_lsn;
+    if !begins || page.transactions.len() != 1 || piece.first != follows(page.after) {
         return Fit::Hole;
     }
     match follows(at) {

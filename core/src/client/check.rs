@@ -14,6 +14,7 @@ impl Client {
             self.held.staged,
             self.held.shown
         );
+        ensure!(self.moved_back.is_none(), "a page never moves the store back: {:?}", self.moved_back);
         match &self.phase {
             Phase::Ended => ensure!(self.timers.next().is_none(), "a client that has ended waits for nothing"),
             Phase::Waiting => ensure!(self.timers.is_set(Timer::Dial), "a client that is away will dial again"),

@@ -111,6 +111,7 @@ impl Client {
 
     pub(super) fn on_closed(&mut self, now: Timestamp, socket: SocketId) {
         if self.socket() == Some(socket) {
+            self.phase = Phase::Waiting; // There is nothing left to close.
             self.come_back(now);
         }
     }

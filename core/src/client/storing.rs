@@ -82,9 +82,15 @@ impl Client {
     }
 
     fn on_durable(&mut self, now: Timestamp, memo: Storing, held: Held) {
-        let shown_before = std::mem::replace(&mut self.held, held).shown;
+        let before = std::mem::replace(&mut self.held, held);
+        if let (Storing::Page { .. }, Some(from), Some(to)) = (&memo, before.staged, held.staged)
+            && from.era == to.era
+            && from.position > to.position
+        {
+            self.moved_back = Some((from, to));
+        }
         if let Some(shown) = held.shown
-            && held.shown != shown_before
+            && held.shown != before.shown
         {
             self.notify(Notice::Applied { shown });
         }
@@ -160,7 +166,10 @@ impl Client {
         let Some(session) = open(&mut self.phase) else { return };
         let Some(owed) = session.owed.take() else { return };
         if let Acknowledgement::Through(through) = owed.what {
-            session.acked = Some(through);
+            session.acked = Some(match session.acked {
+                Some(acked) if acked.era == through.era && acked.position > through.position => acked,
+                _ => through,
+            });
         }
         let socket = session.socket;
         self.push(Output::Send { socket, message: owed.what.message() });
