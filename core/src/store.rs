@@ -2,8 +2,6 @@
 
 mod memory;
 mod table;
-#[cfg(test)]
-mod tests;
 
 pub use memory::MemoryStore;
 pub use table::{StoredRow, Table, Tables};

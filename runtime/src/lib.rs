@@ -4,13 +4,14 @@
 //! clock, the database, the sockets, the disk.
 
 pub mod access;
-pub mod bench;
 pub mod cli;
 pub mod client;
 pub mod clock;
+pub mod db;
 pub mod demo;
 pub mod drive;
 pub mod socket;
+pub mod source;
 pub mod status;
 pub mod tail;
 pub mod verify;

@@ -82,7 +82,7 @@ impl Postgres {
         Ok(())
     }
 
-    /// Answers [`RenewRegistrations`]. A registration that ran out in use, and was deleted, is entered again.
+    /// Answers [`RenewRegistrations`]. A client without a row stays without, and is not named.
     ///
     /// # Errors
     /// None; the form is that of all answers.
@@ -96,11 +96,7 @@ impl Postgres {
             match self.registry.rows.get_mut(client) {
                 Some(row) if row.epoch > *epoch => fenced.push(client.clone()),
                 Some(row) => row.expires_at = row.expires_at.max(now + ask.ttl),
-                None => {
-                    let expires_at = now + ask.ttl;
-                    let row = Registration { epoch: *epoch, instance: None, attempt: 0, position: None, expires_at };
-                    self.registry.rows.insert(client.clone(), row);
-                }
+                None => {}
             }
         }
         self.own_write();

@@ -1,0 +1,123 @@
+//! Postgres, as the machines ask for it: one method per typed question.
+//!
+//! Everything durable is in the schema `dormouse` of the database itself. The SQL of one concern, and the reasons for it,
+//! stand in one file.
+
+mod append;
+mod catalogue;
+mod config;
+mod copy;
+mod failure;
+mod fingerprint;
+mod head;
+mod history;
+mod judge;
+mod lease;
+mod migrate;
+mod pool;
+mod progress;
+mod prune;
+mod publication;
+mod registry;
+mod slot;
+mod snapshot;
+mod spool;
+mod status;
+mod types;
+
+pub(crate) use config::SESSION_OPTIONS;
+pub use config::{Config, Selection};
+pub(crate) use failure::is_refusal_code;
+pub use registry::Registration;
+pub use status::SourceStatus;
+
+use dormouse_core::fault::Failure;
+use dormouse_core::position::Lsn;
+use std::sync::Arc;
+
+/// The name under which all our sessions appear in `pg_stat_activity`.
+pub const APPLICATION_NAME: &str = "dormouse";
+
+/// One database. A cheap handle: clones share connections and spools.
+#[derive(Clone)]
+pub struct Database {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    config: Config,
+    /// Of the database, which names our slot and publication.
+    oid: u32,
+    pool: pool::Pool,
+    appender: append::Appender,
+    relations: history::Relations,
+    spools: spool::Spools,
+}
+
+impl std::fmt::Debug for Database {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Database").field("slot", &self.slot_name()).finish_non_exhaustive()
+    }
+}
+
+impl Database {
+    /// Connects, and creates or migrates the schema `dormouse`.
+    ///
+    /// # Errors
+    /// `Unavailable` while the server cannot be reached; `Refused` when the operator must act: a wrong URL or password, a missing
+    /// grant, a standby, or a schema made by a newer Dormouse.
+    pub async fn connect(config: Config) -> Result<Self, Failure> {
+        let pool = pool::Pool::new(&config)?;
+        let oid = migrate::migrate(&pool).await?;
+        let spools = spool::Spools::new(&config)?;
+        let inner = Inner {
+            config,
+            oid,
+            pool,
+            appender: append::Appender::default(),
+            relations: history::Relations::default(),
+            spools,
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// The replication slot: one per database, named after its oid.
+    #[must_use]
+    pub fn slot_name(&self) -> String {
+        format!("dormouse_{}", self.inner.oid)
+    }
+
+    /// The publication that is streamed: the configured one, or ours.
+    #[must_use]
+    pub fn publication(&self) -> String {
+        match &self.inner.config.selection {
+            Selection::Publication(name) => name.clone(),
+            Selection::Tables(_) | Selection::Keyed => self.slot_name(),
+        }
+    }
+
+    /// How this database was configured.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.inner.config
+    }
+
+    /// Writes a small logical message, so that an idle source moves past what somebody waits for. Returns its LSN.
+    ///
+    /// # Errors
+    /// As every question.
+    pub async fn nudge_source(&self) -> Result<Lsn, Failure> {
+        let client = self.pool().get().await?;
+        let row = client.query_one("select pg_logical_emit_message(true, 'dormouse', '')", &[]);
+        Ok(types::lsn(row.await.map_err(failure::of)?.get(0)))
+    }
+
+    /// How to connect, for replication.
+    pub(crate) fn connection(&self) -> &tokio_postgres::Config {
+        self.inner.pool.config()
+    }
+
+    fn pool(&self) -> &pool::Pool {
+        &self.inner.pool
+    }
+}

@@ -1,0 +1,119 @@
+//! Which database, which tables, and how our sessions are set.
+
+use dormouse_core::fault::Failure;
+use dormouse_core::limits::VALUE_BYTES_MAX;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How to reach a database, and what of it is synced.
+#[derive(Clone)]
+pub struct Config {
+    /// As libpq takes it: `postgres://user:password@host:port/database`.
+    pub url: String,
+    /// Which tables.
+    pub selection: Selection,
+    /// The most pooled connections; one more is kept for appends, one for replication.
+    pub connections_max: usize,
+    /// Where spools are kept; `None` is the system's folder for temporary files.
+    pub spool_dir: Option<PathBuf>,
+    /// Larger values of a snapshot travel as the marker `omitted`.
+    pub value_bytes_max: usize,
+    /// How long a spool lives after the last read of it.
+    pub spool_idle_max: Duration,
+    /// A snapshot of the same scope that is no older is shared.
+    pub snapshot_share_max: Duration,
+}
+
+/// Which tables are synced.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Selection {
+    /// Every ordinary table outside system schemas that has a key. Leaf partitions count one by one, their roots do not:
+    /// with roots, a truncated, attached or detached partition would go unnoticed.
+    #[default]
+    Keyed,
+    /// These (`schema.table`, or `table` for `public.table`).
+    Tables(Vec<String>),
+    /// What this publication names. It is the operator's and never altered.
+    Publication(String),
+}
+
+impl Config {
+    /// The default selection of a database.
+    #[must_use]
+    pub fn new(url: impl Into<String>) -> Self {
+        Self {
+            url: url.into(),
+            selection: Selection::Keyed,
+            connections_max: 12,
+            spool_dir: None,
+            value_bytes_max: VALUE_BYTES_MAX,
+            spool_idle_max: Duration::from_secs(15 * 60),
+            snapshot_share_max: Duration::from_secs(15),
+        }
+    }
+
+    /// The same with another selection.
+    #[must_use]
+    pub fn with_selection(mut self, selection: Selection) -> Self {
+        self.selection = selection;
+        self
+    }
+
+    pub(super) fn parsed(&self) -> Result<tokio_postgres::Config, Failure> {
+        // The parser's own words could quote the URL, and with it a password.
+        let wrong = |_| {
+            Failure::Refused(
+                "the database URL cannot be read: it should look like postgres://user:password@host:5432/database"
+                    .into(),
+            )
+        };
+        let mut config: tokio_postgres::Config = self.url.parse().map_err(wrong)?;
+        if config.get_ssl_mode() == tokio_postgres::config::SslMode::Require {
+            return Err(Failure::Refused(
+                "the database URL asks for TLS, which this version does not speak: use sslmode=disable on a trusted network".into(),
+            ));
+        }
+        let own = config.get_options().map_or_else(String::new, |options| format!("{options} "));
+        let timeouts = "-c statement_timeout=60s -c lock_timeout=5s -c idle_in_transaction_session_timeout=20s";
+        config
+            .options(format!("{own}{SESSION_OPTIONS} {timeouts}"))
+            .application_name(super::APPLICATION_NAME)
+            .connect_timeout(Duration::from_secs(5))
+            .keepalives_idle(Duration::from_secs(15))
+            .keepalives_interval(Duration::from_secs(5))
+            .keepalives_retries(3)
+            .tcp_user_timeout(Duration::from_secs(30));
+        Ok(config)
+    }
+}
+
+/// Set on every connection, that of replication included, so that a value has the same text wherever it is read, and an append
+/// never waits for a standby while it holds the lease.
+pub(crate) const SESSION_OPTIONS: &str = "-c synchronous_commit=local -c TimeZone=UTC -c DateStyle=ISO,MDY -c IntervalStyle=postgres \
+     -c extra_float_digits=3 -c bytea_output=hex -c xmlbinary=base64 -c lc_monetary=C -c search_path=pg_catalog -c row_security=off";
+
+impl std::fmt::Debug for Config {
+    /// Without the URL, which may hold a password.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Config").field("selection", &self.selection).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broken_url_is_refused_without_quoting_it() {
+        let refused = Config::new("postgres://u:secret@host:port:x/d").parsed().expect_err("no URL");
+        assert!(matches!(&refused, Failure::Refused(why) if !why.contains("secret")));
+        assert!(!format!("{:?}", Config::new("postgres://u:secret@h/d")).contains("secret"));
+    }
+
+    #[test]
+    fn own_options_of_the_url_are_kept() {
+        let config = Config::new("postgres://h/d?options=-c%20work_mem%3D8MB&sslmode=prefer").parsed().expect("valid");
+        let options = config.get_options().expect("set");
+        assert!(options.starts_with("-c work_mem=8MB -c synchronous_commit=local"));
+    }
+}

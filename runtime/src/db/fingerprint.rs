@@ -1,0 +1,53 @@
+//! The shape and the stored form of every published table, read from the catalogue, because the stream tells of many
+//! changes late or never.
+
+use super::catalogue::{KEY, PUBLISHED, SENT};
+use super::failure;
+use dormouse_core::fault::Failure;
+use dormouse_core::source::{Fingerprints, TableFingerprint};
+use tokio_postgres::Client;
+
+/// The fingerprints of all published tables with a key.
+pub(super) async fn read(client: &Client, publication: &str) -> Result<Fingerprints, Failure> {
+    let rows = client.query(&sql(), &[&publication]).await.map_err(failure::of)?;
+    let fingerprints = rows.iter().map(|row| {
+        let mut columns: Vec<String> = row.get(3);
+        // What the publication or the partitions contribute is compared with the columns.
+        columns.extend(row.get::<_, Option<String>>(6).map(|filter| format!("where {filter}")));
+        columns.extend(row.get::<_, Option<String>>(7).map(|partitions| format!("partitions {partitions}")));
+        let table = TableFingerprint {
+            oid: row.get(1),
+            relfilenode: row.get(2),
+            columns,
+            key: row.get(4),
+            defaults: row.get(5),
+        };
+        (row.get(0), table)
+    });
+    Ok(fingerprints.collect())
+}
+
+/// Of a type: an enum's labels, a composite's attributes; of a column: the value that rows from before it was added have.
+fn sql() -> String {
+    format!(
+        "select n.nspname || '.' || c.relname, c.oid, c.relfilenode, columns.texts, {KEY}, columns.defaults, p.of->>'rowfilter', \
+           case c.relkind when 'p' then (select string_agg(l.oid || ':' || l.relfilenode, ',' order by l.oid) \
+             from pg_partition_tree(c.oid) x join pg_class l on l.oid = x.relid where x.isleaf) end \
+         from {PUBLISHED} \
+         cross join lateral (select \
+             coalesce(array_agg(format('%s %s(%s)', a.attname, a.atttypid, a.atttypmod) \
+               || coalesce((select format(' enum [%s]', string_agg(e.enumlabel, ',' order by e.enumsortorder)) from pg_enum e \
+                  where e.enumtypid in (t.oid, t.typelem, t.typbasetype) having count(*) > 0), '') \
+               || coalesce((select format(' of (%s)', string_agg(f.attname || ' ' || f.atttypid, ',' order by f.attnum)) \
+                  from pg_attribute f where f.attrelid = t.typrelid and t.typrelid <> 0 and f.attnum > 0 and not f.attisdropped \
+                  having count(*) > 0), '') \
+               || case when a.atthasmissing then ' missing ' || a.attmissingval::text else '' end \
+               || case when {SENT} then '' else ' unsent' end order by a.attnum), '{{}}') as texts, \
+             coalesce(array_agg(a.attname || ' = ' || pg_get_expr(d.adbin, d.adrelid) order by a.attnum) \
+               filter (where d.oid is not null and a.attgenerated = ''), '{{}}') as defaults \
+           from pg_attribute a join pg_type t on t.oid = a.atttypid \
+           left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum \
+           where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and a.attgenerated = '') columns \
+         where {KEY} is not null"
+    )
+}

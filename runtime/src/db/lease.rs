@@ -1,0 +1,99 @@
+//! The right to replicate, and the fence of everything that is done under it.
+
+use super::types::{count, micros, pg_lsn, signed, unsigned};
+use super::{Database, failure};
+use dormouse_core::fault::Failure;
+use dormouse_core::replication::{Fenced, LeaseTaken, NoteAttempt, ReleaseLease, RenewLease, TakeLease, Token};
+use std::time::Duration;
+use tokio_postgres::Transaction;
+use tokio_postgres::types::ToSql;
+
+/// Locks the lease's row, if the token is the newest; a plain read of it would not fence.
+pub(super) const HOLD: &str = "select from dormouse.lease where token = $1 for update";
+
+impl Database {
+    /// Answers [`TakeLease`].
+    ///
+    /// # Errors
+    /// As every question.
+    pub async fn take_lease(&self, q: TakeLease) -> Result<LeaseTaken, Failure> {
+        let mut client = self.pool().get().await?;
+        let transaction = client.transaction().await.map_err(failure::of)?;
+        // An append of the holder before ends before this lock is given: what is read later is all that it ever wrote.
+        let found = transaction
+            .query_one(
+                "select released or expires_at < clock_timestamp() or holder = $1, released, holder, \
+             greatest(extract(epoch from expires_at - clock_timestamp()), 0)::float8 from dormouse.lease for update",
+                &[&q.holder],
+            )
+            .await;
+        let found = found.map_err(failure::of)?;
+        if !found.get::<_, bool>(0) {
+            let remaining = Duration::try_from_secs_f64(found.get(3)).unwrap_or_default();
+            return Ok(LeaseTaken::Held { holder: found.get(2), remaining });
+        }
+        let token = transaction
+            .query_one(
+                "update dormouse.lease set token = token + 1, holder = $1, released = false, \
+             expires_at = clock_timestamp() + $2 * interval '1 microsecond' returning token",
+                &[&q.holder, &micros(q.ttl)],
+            )
+            .await;
+        let token: i64 = token.map_err(failure::of)?.get(0);
+        transaction.commit().await.map_err(failure::of)?;
+        Ok(LeaseTaken::Taken { token: Token(unsigned(token)), clean: found.get(1) })
+    }
+
+    /// Answers [`RenewLease`].
+    ///
+    /// # Errors
+    /// As every question.
+    pub async fn renew_lease(&self, q: RenewLease) -> Result<Fenced<()>, Failure> {
+        let sql =
+            "update dormouse.lease set expires_at = clock_timestamp() + $2 * interval '1 microsecond' where token = $1";
+        self.update_lease(sql, &[&signed(q.token.0), &micros(q.ttl)]).await
+    }
+
+    /// Answers [`ReleaseLease`].
+    ///
+    /// # Errors
+    /// As every question.
+    pub async fn release_lease(&self, q: ReleaseLease) -> Result<Fenced<()>, Failure> {
+        let sql = "update dormouse.lease set released = true, expires_at = clock_timestamp() where token = $1";
+        self.update_lease(sql, &[&signed(q.token.0)]).await
+    }
+
+    /// Answers [`NoteAttempt`].
+    ///
+    /// # Errors
+    /// As every question.
+    pub async fn note_attempt(&self, q: NoteAttempt) -> Result<Fenced<u32>, Failure> {
+        let client = self.pool().get().await?;
+        let noted = client.query_opt(
+            "update dormouse.lease set attempts = case when attempt_lsn = $2 then attempts + 1 else 1 end, attempt_lsn = $2 \
+             where token = $1 returning attempts",
+            &[&signed(q.token.0), &pg_lsn(q.commit_lsn)],
+        ).await;
+        let noted = noted.map_err(failure::of)?;
+        Ok(noted.map_or(Fenced::Superseded, |row| Fenced::Done(count(row.get(0)))))
+    }
+
+    /// Whether the token is the newest at this moment. It fences nothing: for what cannot run under the lock.
+    pub(super) async fn is_newest(&self, token: Token) -> Result<bool, Failure> {
+        let client = self.pool().get().await?;
+        let row = client.query_opt("select from dormouse.lease where token = $1", &[&signed(token.0)]).await;
+        Ok(row.map_err(failure::of)?.is_some())
+    }
+
+    async fn update_lease(&self, sql: &str, values: &[&(dyn ToSql + Sync)]) -> Result<Fenced<()>, Failure> {
+        let client = self.pool().get().await?;
+        let rows = client.execute(sql, values).await.map_err(failure::of)?;
+        Ok(if rows == 1 { Fenced::Done(()) } else { Fenced::Superseded })
+    }
+}
+
+/// Takes the fence for the rest of a transaction. False when a newer token exists.
+pub(super) async fn hold(transaction: &Transaction<'_>, token: Token) -> Result<bool, Failure> {
+    let row = transaction.query_opt(HOLD, &[&signed(token.0)]).await.map_err(failure::of)?;
+    Ok(row.is_some())
+}

@@ -1,0 +1,72 @@
+//! Creates the schema `dormouse`, and brings an older one up to date.
+
+use super::failure;
+use super::pool::Pool;
+use dormouse_core::fault::Failure;
+use tokio_postgres::Transaction;
+
+/// One script per version, in order. A script is never changed once it was released.
+const MIGRATIONS: [&str; 1] = [include_str!("schema.sql")];
+
+/// Serializes the nodes that start at once. Any number would do, as long as it stays.
+const ADVISORY_LOCK: i64 = 0x646f_726d_6f75_7365;
+
+/// Returns the oid of the database.
+pub(super) async fn migrate(pool: &Pool) -> Result<u32, Failure> {
+    let mut client = pool.get().await?;
+    let row = client
+        .query_one(
+            "select oid, pg_is_in_recovery(), current_setting('server_version_num')::int, getdatabaseencoding()::text \
+         from pg_database where datname = current_database()",
+            &[],
+        )
+        .await;
+    let row = row.map_err(failure::of)?;
+    let (oid, standby, version, encoding): (u32, bool, i32, &str) = (row.get(0), row.get(1), row.get(2), row.get(3));
+    if standby {
+        return Err(Failure::Refused("this database is a standby: point the database URL at the primary".into()));
+    }
+    if version < 140_000 {
+        return Err(Failure::Refused("this server is older than PostgreSQL 14: upgrade it".into()));
+    }
+    if encoding == "SQL_ASCII" {
+        return Err(Failure::Refused(
+            "this database's encoding is SQL_ASCII: texts need a real one, such as UTF8".into(),
+        ));
+    }
+    let transaction = client.transaction().await.map_err(failure::of)?;
+    run(&transaction).await?;
+    transaction.commit().await.map_err(failure::of)?;
+    Ok(oid)
+}
+
+async fn run(transaction: &Transaction<'_>) -> Result<(), Failure> {
+    transaction.query_one("select pg_advisory_xact_lock($1)", &[&ADVISORY_LOCK]).await.map_err(failure::of)?;
+    let found = transaction.query_one("select to_regclass('dormouse.version') is not null", &[]).await;
+    let found: i32 = if found.map_err(failure::of)?.get(0) {
+        let row = transaction.query_one("select version from dormouse.version", &[]).await.map_err(failure::of)?;
+        row.get(0)
+    } else {
+        let create = "create schema if not exists dormouse; \
+             create table dormouse.version (version integer not null); \
+             insert into dormouse.version values (0)";
+        transaction.batch_execute(create).await.map_err(failure::of)?;
+        0
+    };
+    let done = usize::try_from(found).map_err(|_| failure::corrupt("a negative version"))?;
+    if done > MIGRATIONS.len() {
+        return Err(Failure::Refused(format!(
+            "the schema dormouse is of version {done}, made by a newer Dormouse, and this one knows versions up to {}: \
+             run the newer one",
+            MIGRATIONS.len()
+        )));
+    }
+    for script in &MIGRATIONS[done..] {
+        transaction.batch_execute(script).await.map_err(failure::of)?;
+    }
+    if done < MIGRATIONS.len() {
+        let version = i32::try_from(MIGRATIONS.len()).expect("there are few migrations");
+        transaction.execute("update dormouse.version set version = $1", &[&version]).await.map_err(failure::of)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,51 @@
+//! Connections: a small pool, and single ones for what must not be starved or takes long.
+
+use super::config::Config;
+use super::failure;
+use deadpool_postgres::{Manager, ManagerConfig, Object, RecyclingMethod, Runtime, Timeouts};
+use dormouse_core::fault::Failure;
+use std::time::Duration;
+use tokio_postgres::{Client, NoTls};
+
+pub(super) struct Pool {
+    pool: deadpool_postgres::Pool,
+    config: tokio_postgres::Config,
+}
+
+impl Pool {
+    pub(super) fn new(config: &Config) -> Result<Self, Failure> {
+        let parsed = config.parsed()?;
+        let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+        let manager = Manager::from_config(parsed.clone(), NoTls, recycling);
+        let timeouts = Timeouts {
+            wait: Some(Duration::from_secs(30)),
+            create: Some(Duration::from_secs(10)),
+            recycle: Some(Duration::from_secs(5)),
+        };
+        let pool = deadpool_postgres::Pool::builder(manager).max_size(config.connections_max.max(2));
+        let pool = pool.runtime(Runtime::Tokio1).timeouts(timeouts).build();
+        let pool = pool.map_err(|why| Failure::Refused(format!("the connection pool cannot be built: {why}")))?;
+        Ok(Self { pool, config: parsed })
+    }
+
+    /// A connection of the pool.
+    pub(super) async fn get(&self) -> Result<Object, Failure> {
+        self.pool.get().await.map_err(failure::of_pool)
+    }
+
+    /// A connection of one's own. It ends when the client is dropped.
+    pub(super) async fn dedicated(&self) -> Result<Client, Failure> {
+        let (client, connection) = self.config.connect(NoTls).await.map_err(failure::of)?;
+        tokio::spawn(async move {
+            if let Err(why) = connection.await {
+                tracing::debug!(%why, "a database connection ended");
+            }
+        });
+        Ok(client)
+    }
+
+    /// Where to connect to, for replication.
+    pub(super) const fn config(&self) -> &tokio_postgres::Config {
+        &self.config
+    }
+}

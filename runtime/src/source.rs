@@ -1,0 +1,28 @@
+//! Where changes come from. The machine cannot tell one source from another.
+
+mod stream;
+
+pub use stream::StreamSource;
+
+use dormouse_core::fault::Failure;
+use dormouse_core::position::Lsn;
+use dormouse_core::replication::{ReadSource, StartStream};
+use dormouse_core::source::SourceItem;
+use std::future::Future;
+
+/// A source of decoded changes, shared between the one who reads and the one who confirms.
+pub trait Source: Send + Sync + 'static {
+    /// Answers [`StartStream`]: opens the stream, ending one that is open.
+    fn start(&self, q: StartStream) -> impl Future<Output = Result<(), Failure>> + Send;
+
+    /// Answers [`ReadSource`]: waits for at least one item, and adds what is ready, up to the limits.
+    ///
+    /// An error ends the stream. A read that is given up loses nothing.
+    fn read(&self, q: ReadSource) -> impl Future<Output = Result<Vec<SourceItem>, Failure>> + Send;
+
+    /// Postgres may forget the WAL below this. It is told soon, and at the latest by the next read.
+    fn confirm(&self, lsn: Lsn);
+
+    /// Closes the stream. An open read fails.
+    fn stop(&self) -> impl Future<Output = ()> + Send;
+}
