@@ -1,0 +1,302 @@
+//! What a seed decides before its run begins: how large it is, which families of faults it has, how its machines are set.
+
+use crate::chooser::{Chooser, Kind};
+use crate::entity::Entity;
+use dormouse_core::client::{self, Mode};
+use dormouse_core::position::Lsn;
+use dormouse_core::safeguard::Safeguards;
+use dormouse_core::session::ClientId;
+use dormouse_core::xid::Xid;
+use dormouse_core::{hub, replication};
+use std::fmt;
+use std::time::Duration;
+
+/// How large a world is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Size {
+    /// 2 clients, 16 transactions.
+    S,
+    /// 8 clients, 200 transactions.
+    M,
+    /// 100 clients, 2,000 transactions.
+    L,
+}
+
+impl Size {
+    /// How many honest clients there are.
+    #[must_use]
+    pub const fn clients(self) -> u8 {
+        match self {
+            Self::S => 2,
+            Self::M => 8,
+            Self::L => 100,
+        }
+    }
+
+    /// How many transactions are written.
+    #[must_use]
+    pub const fn transactions(self) -> u32 {
+        match self {
+            Self::S => 16,
+            Self::M => 200,
+            Self::L => 2_000,
+        }
+    }
+
+    /// How many applications write.
+    #[must_use]
+    pub const fn writers(self) -> u8 {
+        match self {
+            Self::S => 3,
+            Self::M => 5,
+            Self::L => 8,
+        }
+    }
+}
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+macro_rules! families {
+    ($($(#[doc = $doc:literal])+ $name:ident = $bit:literal of $of:literal,)+) => {
+        /// A family of faults or of workload, on or off for a whole run.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Family { $($(#[doc = $doc])+ $name = $bit,)+ }
+
+        impl Family {
+            const ALL: &[(Self, u64)] = &[$((Self::$name, $of),)+];
+        }
+    };
+}
+
+families! {
+    /// Frames and questions take their time.
+    Latency = 0 of 2,
+    /// Connections are cut.
+    Cuts = 1 of 2,
+    /// Connections go dark in one direction.
+    HalfOpen = 2 of 4,
+    /// The server's process crashes.
+    NodeCrash = 3 of 2,
+    /// The host drops hubs.
+    Evict = 4 of 2,
+    /// Hubs offer to hibernate soon.
+    Hibernate = 5 of 2,
+    /// A replicator is paused while a successor takes over.
+    Pause = 6 of 3,
+    /// Database connections drop.
+    ConnectionDrop = 7 of 3,
+    /// Postgres restarts or crashes.
+    PostgresRestart = 8 of 4,
+    /// Questions fail, before, after and long before their effect.
+    Questions = 9 of 2,
+    /// Clients crash.
+    ClientCrash = 10 of 2,
+    /// Clients lose their stores.
+    StoreLoss = 11 of 5,
+    /// Somebody sends garbage.
+    Forged = 12 of 4,
+    /// Messages travel as bytes.
+    Bytes = 13 of 4,
+    /// Transactions larger than a page.
+    Large = 14 of 2,
+    /// Commits stay invisible for a while.
+    Invisible = 15 of 2,
+    /// History is pruned soon.
+    Retention = 16 of 3,
+    /// Tables change without a word in the stream.
+    SilentAlter = 17 of 6,
+    /// The slot is lost.
+    SlotLoss = 18 of 6,
+    /// Clients stop reading for a while.
+    SlowReader = 19 of 4,
+    /// Writers rest now and then.
+    Idle = 20 of 3,
+    /// A client is thin.
+    Thin = 21 of 2,
+    /// Announcements are lost.
+    LostAnnouncements = 22 of 4,
+    /// Clients leave and come back.
+    Leave = 23 of 4,
+    /// Transactions overlap for long.
+    Overlap = 24 of 2,
+}
+
+/// Which families are on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Families(u64);
+
+impl Families {
+    /// Whether one is on.
+    #[must_use]
+    pub const fn has(self, family: Family) -> bool {
+        self.0 & (1 << family as u32) != 0
+    }
+}
+
+impl fmt::Display for Families {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let on = Family::ALL.iter().filter(|(family, _)| self.has(*family));
+        let names: Vec<_> = on.map(|(family, _)| format!("{family:?}")).collect();
+        f.write_str(&names.join(" "))
+    }
+}
+
+/// The plan of one run.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The seed.
+    pub seed: u64,
+    /// The size.
+    pub size: Size,
+    /// What can go wrong.
+    pub families: Families,
+    /// What holds.
+    pub safeguards: Safeguards,
+}
+
+impl Plan {
+    /// Draws the plan of a seed.
+    #[must_use]
+    pub fn new(seed: u64, size: Size, safeguards: Safeguards, chooser: &mut Chooser) -> Self {
+        let mut on = 0;
+        for (family, of) in Family::ALL {
+            on |= u64::from(chooser.draw(Kind::Family, Entity::World, *of) == 0) << *family as u32;
+        }
+        Self { seed, size, families: Families(on), safeguards }
+    }
+
+    /// Whether a family is on.
+    #[must_use]
+    pub const fn has(&self, family: Family) -> bool {
+        self.families.has(family)
+    }
+
+    /// How many clients there are, the attacker included.
+    #[must_use]
+    pub const fn clients(&self) -> u8 {
+        self.size.clients() + 1
+    }
+
+    /// Whether a client is the attacker, who follows no protocol.
+    #[must_use]
+    pub const fn is_attacker(&self, client: u8) -> bool {
+        client == self.size.clients()
+    }
+
+    /// Whether a client is thin.
+    #[must_use]
+    pub const fn is_thin(&self, client: u8) -> bool {
+        self.has(Family::Thin) && client % 2 == 1 && !self.is_attacker(client)
+    }
+
+    /// The model's settings.
+    #[must_use]
+    pub fn postgres(&self) -> crate::postgres::Config {
+        crate::postgres::Config {
+            first_xid: Xid((1 << 32) - 25),
+            first_lsn: Lsn(0x16B_3748),
+            seed: self.seed,
+            ..crate::postgres::Config::default()
+        }
+    }
+
+    /// A replicator's settings.
+    #[must_use]
+    pub fn replication(&self, node: u8) -> replication::Config {
+        let retention = self.has(Family::Retention);
+        replication::Config {
+            holder: format!("node/{node}"),
+            lease_ttl: Duration::from_secs(3),
+            lease_renew_every: Duration::from_secs(1),
+            keep_min: if retention { Duration::from_millis(300) } else { Duration::from_secs(600) },
+            keep_max: if retention { Duration::from_millis(2_000) } else { Duration::from_secs(3_600) },
+            prune_every: if retention { Duration::from_millis(700) } else { Duration::from_secs(20) },
+            inspect_every: Duration::from_secs(2),
+            idle_save_bytes: 64 * 1024,
+            idle_save_every: Duration::from_secs(4),
+            nudge_every: Duration::from_millis(50),
+            backoff_first: Duration::from_millis(20),
+            backoff_most: Duration::from_secs(1),
+            attempts_max: 1_000, // A crash of the simulator's host is never the transaction's fault.
+            page_changes_max: PAGE_CHANGES,
+            page_bytes_max: 64 * 1024,
+            seed: self.seed ^ u64::from(node),
+            safeguards: self.safeguards,
+        }
+    }
+
+    /// A hub's settings.
+    #[must_use]
+    pub fn hub(&self, hub: u8) -> hub::Config {
+        hub::Config {
+            seed: self.seed ^ u64::from(hub) << 8,
+            registration_ttl: Duration::from_secs(60),
+            renew_every: Duration::from_secs(20),
+            greet_timeout: Duration::from_secs(2),
+            ack_timeout: Duration::from_secs(6),
+            ahead_wait: Duration::from_secs(1),
+            save_positions_every: Duration::from_millis(100),
+            hibernate_after: Duration::from_millis(if self.has(Family::Hibernate) { 150 } else { 3_000 }),
+            poll_head_every: Duration::from_secs(3),
+            want_covered_every: Duration::from_millis(500),
+            scan_every: Duration::from_millis(500),
+            spool_reuse_for: Duration::from_secs(1),
+            snapshot_retry: Duration::from_millis(100),
+            backoff_first: Duration::from_millis(20),
+            backoff_most: Duration::from_secs(1),
+            window_pages: 4,
+            window_bytes: WINDOW_BYTES,
+            window_chunks: 3,
+            page_changes_max: PAGE_CHANGES,
+            page_bytes_max: PAGE_BYTES,
+            ring_pages_max: 8,
+            ring_bytes_max: RING_BYTES,
+            reads_max: 4,
+            safeguards: self.safeguards,
+            ..hub::Config::default()
+        }
+    }
+
+    /// A client's settings.
+    #[must_use]
+    pub fn client(&self, client: u8) -> client::Config {
+        client::Config {
+            mode: if self.is_thin(client) { Mode::Thin } else { Mode::Replica },
+            seed: self.seed ^ u64::from(client) << 16,
+            ack_every: Duration::from_millis(150),
+            window_pages: 4,
+            window_chunks: 3,
+            backoff_first: Duration::from_millis(20),
+            backoff_most: Duration::from_secs(1),
+            ping_every: Duration::from_secs(2),
+            silence_timeout: Duration::from_secs(5),
+            dial_timeout: Duration::from_secs(2),
+            greet_timeout: Duration::from_secs(4),
+            window_bytes: WINDOW_BYTES as usize,
+            safeguards: self.safeguards,
+            ..client::Config::new(client_id(client))
+        }
+    }
+}
+
+/// The most changes in one page of a simulated world.
+pub const PAGE_CHANGES: u32 = 5;
+/// About the most bytes in one page read from history.
+pub const PAGE_BYTES: u32 = 4 * 1024;
+/// A session's window.
+pub const WINDOW_BYTES: u64 = 16 * 1024;
+/// A hub's ring.
+pub const RING_BYTES: u64 = 64 * 1024;
+
+/// The name of a client.
+///
+/// # Panics
+/// Never: the name is plain ASCII.
+#[must_use]
+pub fn client_id(client: u8) -> ClientId {
+    ClientId::new(&format!("client-{client}")).expect("plain ASCII")
+}

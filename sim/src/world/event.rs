@@ -1,0 +1,281 @@
+//! What can happen next, and in which order.
+
+use crate::entity::Entity;
+use crate::postgres::{SnapshotBegun, TxId};
+use dormouse_core::ask::{Answer, Ask};
+use dormouse_core::history::Announcement;
+use dormouse_core::hub::TakeSnapshot;
+use dormouse_core::position::Lsn;
+use dormouse_core::store::Store;
+use dormouse_core::time::Timestamp;
+use dormouse_core::{client, hub, replication};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// One thing that happens.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// The time that a machine asked for has come.
+    Timeout {
+        /// Whose.
+        whose: Entity,
+        /// Void when the machine has asked for another time since.
+        generation: u64,
+    },
+    /// A question of a replicator reaches the database.
+    ReplicationAsks {
+        /// Whose.
+        node: u8,
+        /// In which life.
+        life: u64,
+        /// What.
+        question: Box<replication::Output>,
+        /// Whether the answer will reach it.
+        answered: bool,
+    },
+    /// An answer reaches a replicator, whoever asked.
+    ReplicationHears {
+        /// Whose.
+        node: u8,
+        /// The life that asked; 0 for what is no answer.
+        life: u64,
+        /// What.
+        input: Box<replication::Input>,
+    },
+    /// The stream may have something for a read.
+    StreamGrew {
+        /// Whose.
+        node: u8,
+    },
+    /// A confirmation reaches the database.
+    Confirmed {
+        /// By whom.
+        node: u8,
+        /// On which stream.
+        stream: crate::postgres::StreamId,
+        /// How far.
+        lsn: Lsn,
+    },
+    /// The small logical message of an idle source.
+    Nudged,
+    /// A question of a hub reaches the database.
+    HubAsks {
+        /// Whose.
+        hub: u8,
+        /// In which life.
+        life: u64,
+        /// What.
+        question: Box<hub::Output>,
+        /// Whether the answer will reach it.
+        answered: bool,
+    },
+    /// A snapshot has been copied; its fence is read now.
+    SnapshotCopied {
+        /// For which hub.
+        hub: u8,
+        /// In which life.
+        life: u64,
+        /// The question.
+        ask: Ask<TakeSnapshot>,
+        /// What was copied.
+        begun: Box<SnapshotBegun>,
+        /// Whether the answer will reach it.
+        answered: bool,
+    },
+    /// An answer reaches a hub, whoever asked.
+    HubHears {
+        /// Whose.
+        hub: u8,
+        /// The life that asked.
+        life: u64,
+        /// What.
+        input: Box<hub::Input>,
+    },
+    /// An announcement reaches a hub.
+    Announced {
+        /// Which.
+        hub: u8,
+        /// What.
+        announcement: Arc<Announcement>,
+    },
+    /// A dial reaches the server.
+    Dialled {
+        /// By whom.
+        client: u8,
+        /// In which life.
+        life: u64,
+        /// Which.
+        socket: client::SocketId,
+    },
+    /// The next frame of a connection arrives.
+    Frame {
+        /// Which connection.
+        connection: u64,
+        /// In which direction.
+        to_server: bool,
+    },
+    /// Something reaches a client from its own host.
+    ClientHears {
+        /// Who.
+        client: u8,
+        /// In which life.
+        life: u64,
+        /// What.
+        input: Box<client::Input>,
+    },
+    /// The server looks whether a connection has been silent for too long.
+    Silence {
+        /// Which connection.
+        connection: u64,
+    },
+    /// A store carries out a request.
+    StoreRuns {
+        /// Whose.
+        client: u8,
+        /// In which life.
+        life: u64,
+        /// What.
+        ask: Box<Ask<Store>>,
+        /// 0: well. 1: it fails before its effect. 2: after.
+        fate: u64,
+    },
+    /// A store has answered.
+    StoreAnswers {
+        /// Whose.
+        client: u8,
+        /// In which life.
+        life: u64,
+        /// What.
+        answer: Box<Answer<Store>>,
+    },
+    /// A client starts.
+    ClientStarts {
+        /// Who.
+        client: u8,
+    },
+    /// A node starts.
+    NodeStarts {
+        /// Which.
+        node: u8,
+    },
+    /// A hub whose sockets are open wakes by itself.
+    HubWakes {
+        /// Which.
+        hub: u8,
+    },
+    /// A hub's alarm.
+    Alarm {
+        /// Which.
+        hub: u8,
+        /// Void when it hibernated again since.
+        generation: u64,
+    },
+    /// A writer goes on.
+    Writes {
+        /// Which.
+        writer: u8,
+    },
+    /// The standby has answered: a commit becomes visible.
+    Visible {
+        /// Which transaction.
+        tx: TxId,
+    },
+    /// An attacker goes on.
+    Attacks,
+    /// Faults are drawn.
+    Faults,
+    /// Faults stop.
+    Quiet,
+    /// Has the world converged?
+    Converged,
+}
+
+/// Where an event stands among those of one instant: never by the order of insertion.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Key {
+    at: Timestamp,
+    class: u8,
+    entity: u16,
+    n: u32,
+}
+
+/// What will happen.
+#[derive(Debug, Clone, Default)]
+pub struct Queue {
+    events: BTreeMap<Key, Event>,
+    counts: BTreeMap<(u8, u16), u32>,
+}
+
+impl Queue {
+    /// Plans an event.
+    pub fn push(&mut self, at: Timestamp, event: Event) {
+        let (class, entity) = event.place();
+        let n = self.counts.entry((class, entity)).or_default();
+        *n += 1;
+        self.events.insert(Key { at, class, entity, n: *n }, event);
+    }
+
+    /// Takes the next event.
+    pub fn pop(&mut self) -> Option<(Timestamp, Event)> {
+        let (key, event) = self.events.pop_first()?;
+        Some((key.at, event))
+    }
+
+    /// Takes out the events that a predicate names.
+    pub fn remove_where(&mut self, mut is: impl FnMut(&Event) -> bool) {
+        self.events.retain(|_, event| !is(event));
+    }
+
+    /// Whether an event is planned.
+    pub fn any(&self, is: impl FnMut(&Event) -> bool) -> bool {
+        self.events.values().any(is)
+    }
+}
+
+impl Event {
+    /// Its class among the events of one instant, and whom it concerns.
+    fn place(&self) -> (u8, u16) {
+        match self {
+            Self::Visible { .. } => (0, 0),
+            Self::Nudged => (1, 0),
+            Self::Confirmed { node, .. } => (2, u16::from(*node)),
+            Self::ReplicationAsks { node, .. } => (3, u16::from(*node)),
+            Self::HubAsks { hub, .. } => (4, u16::from(*hub)),
+            Self::SnapshotCopied { hub, .. } => (5, u16::from(*hub)),
+            Self::StreamGrew { node } => (6, u16::from(*node)),
+            Self::ReplicationHears { node, .. } => (7, u16::from(*node)),
+            Self::HubHears { hub, .. } => (8, u16::from(*hub)),
+            Self::Announced { hub, .. } => (9, u16::from(*hub)),
+            #[expect(clippy::cast_possible_truncation, reason = "a tie between connections 2^15 apart may fall anyhow")]
+            Self::Frame { connection, to_server } => (10, (*connection as u16) << 1 | u16::from(*to_server)),
+            Self::Dialled { client, .. } => (11, u16::from(*client)),
+            Self::ClientHears { client, .. } => (12, u16::from(*client)),
+            Self::StoreRuns { client, .. } => (13, u16::from(*client)),
+            Self::StoreAnswers { client, .. } => (14, u16::from(*client)),
+            #[expect(clippy::cast_possible_truncation, reason = "a tie between connections 2^16 apart may fall anyhow")]
+            Self::Silence { connection } => (15, *connection as u16),
+            Self::Timeout { whose, .. } => (16, entity_number(*whose)),
+            Self::Alarm { hub, .. } => (17, u16::from(*hub)),
+            Self::HubWakes { hub } => (18, u16::from(*hub)),
+            Self::ClientStarts { client } => (19, u16::from(*client)),
+            Self::NodeStarts { node } => (20, u16::from(*node)),
+            Self::Writes { writer } => (21, u16::from(*writer)),
+            Self::Attacks => (22, 0),
+            Self::Faults => (23, 0),
+            Self::Quiet => (24, 0),
+            Self::Converged => (25, 0),
+        }
+    }
+}
+
+fn entity_number(entity: Entity) -> u16 {
+    match entity {
+        Entity::World => 0,
+        Entity::Postgres => 1,
+        Entity::Node(n) => 0x100 | u16::from(n),
+        Entity::Replication(n) => 0x200 | u16::from(n),
+        Entity::Hub(n) => 0x300 | u16::from(n),
+        Entity::Writer(n) => 0x400 | u16::from(n),
+        Entity::Client(n) => 0x500 | u16::from(n),
+    }
+}
