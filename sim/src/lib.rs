@@ -6,4 +6,9 @@
 pub mod chooser;
 pub mod digest;
 pub mod entity;
+pub mod oracle;
+pub mod plan;
 pub mod postgres;
+pub mod probe;
+pub mod trace;
+pub mod world;

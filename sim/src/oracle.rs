@@ -1,0 +1,160 @@
+//! What must always be true: the promises, watched online from outside the machines, against the model's truth.
+
+mod registry;
+mod replica;
+mod server;
+
+pub use registry::RegistryBefore;
+pub use replica::Holding;
+
+use crate::entity::Entity;
+use crate::plan::{Plan, WINDOW_BYTES, client_id};
+use crate::postgres::Postgres;
+use dormouse_core::position::{Era, Lsn, Position, Waypoint};
+use dormouse_core::session::{ClientId, Epoch};
+use dormouse_core::time::Timestamp;
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// What the product promises.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Promise {
+    /// Every committed change takes effect at each client, once.
+    Complete,
+    /// In commit order.
+    Ordered,
+    /// What a client shows is the state after some commit.
+    Atomic,
+    /// No position, acknowledgement or confirmation is ahead of what is stored.
+    Durable,
+    /// Once faults stop, everybody reaches the head within a bounded time.
+    Converges,
+    /// Memory, WAL held back and history kept stay under their limits.
+    Bounded,
+    /// A client told that it is live has seen everything committed before it greeted.
+    Fresh,
+    /// A machine's own invariant: a defect, whatever it would have led to.
+    Invariant,
+}
+
+impl fmt::Display for Promise {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+/// A promise that broke.
+#[derive(Debug, Clone)]
+pub struct Violation {
+    /// Which.
+    pub promise: Promise,
+    /// What noticed it.
+    pub oracle: &'static str,
+    /// Where.
+    pub entity: Entity,
+    /// How, in words.
+    pub event: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// What a check says: nothing, or which promise broke, what noticed it, and how.
+pub type Checked = Result<(), (Promise, &'static str, String)>;
+
+fn broken<T>(promise: Promise, oracle: &'static str, event: String) -> Result<T, (Promise, &'static str, String)> {
+    Err((promise, oracle, event))
+}
+
+#[derive(Debug, Clone, Default)]
+struct ClientTruth {
+    /// The furthest that any of its stores durably held, by era.
+    held: BTreeMap<Era, Position>,
+    /// The newest commit that was visible when it greeted last.
+    greeted: Lsn,
+    /// How far a thin client has received everything since its first start.
+    thin: Option<Waypoint>,
+}
+
+/// Everything the oracles remember.
+#[derive(Debug, Clone)]
+pub struct Oracle {
+    clients: Vec<ClientTruth>,
+    numbers: BTreeMap<ClientId, usize>,
+    /// To whom each epoch was given.
+    epochs: BTreeMap<Epoch, ClientId>,
+    honest: usize,
+    /// What was recorded last: a complete transaction, or how far the pieces of one reach.
+    recorded: Option<(Era, Lsn)>,
+    piece: Option<(Era, Lsn, u32)>,
+}
+
+impl Oracle {
+    /// The oracles of a run.
+    #[must_use]
+    pub fn new(plan: &Plan) -> Self {
+        Self {
+            clients: vec![ClientTruth::default(); plan.clients() as usize],
+            numbers: (0..plan.clients()).map(|client| (client_id(client), client as usize)).collect(),
+            epochs: BTreeMap::new(),
+            honest: plan.size.clients() as usize,
+            recorded: None,
+            piece: None,
+        }
+    }
+
+    /// The number of an honest client.
+    fn honest(&self, id: &ClientId) -> Option<usize> {
+        self.numbers.get(id).copied().filter(|client| *client < self.honest)
+    }
+
+    /// Whether a client's stores ever held this.
+    fn ever_held(&self, client: usize, waypoint: &Waypoint) -> bool {
+        self.clients[client].held.get(&waypoint.era).is_some_and(|most| waypoint.position <= *most)
+    }
+
+    fn note_held(&mut self, client: usize, waypoint: &Waypoint) {
+        let most = self.clients[client].held.entry(waypoint.era).or_default();
+        *most = waypoint.position.max(*most);
+    }
+
+    /// So many bytes are on their way to one session.
+    ///
+    /// # Errors
+    /// When the window does not bound them.
+    pub fn in_flight(&self, bytes: u64) -> Checked {
+        const CHUNKS: u64 = 3 * 4 * 1024;
+        const PAGE: u64 = 8 * 1024;
+        if bytes > WINDOW_BYTES + CHUNKS + 2 * PAGE {
+            return broken(Promise::Bounded, "in flight", format!("{bytes} bytes are on their way to one session"));
+        }
+        Ok(())
+    }
+
+    /// A client says hello.
+    pub fn greeted(&mut self, client: u8, newest_visible: Lsn) {
+        self.clients[client as usize].greeted = newest_visible;
+    }
+
+    /// A client is told that it is live.
+    ///
+    /// # Errors
+    /// When something that was visible before its greeting is missing.
+    pub fn live(&self, _: &Postgres, client: u8, shown: Option<&Waypoint>) -> Checked {
+        let greeted = self.clients[client as usize].greeted;
+        let at = shown.map_or(Lsn::ZERO, |shown| shown.position.commit_lsn);
+        if at < greeted {
+            let event = format!("live at {at}, but {greeted} was visible before the greeting");
+            return broken(Promise::Fresh, "fresh", event);
+        }
+        Ok(())
+    }
+
+    /// The platform took a client's store: a new life of the store begins.
+    pub const fn store_lost(&mut self, _: u8) {}
+
+    /// How far a thin client has received everything.
+    #[must_use]
+    pub fn thin_mark(&self, client: u8) -> Option<Waypoint> {
+        self.clients[client as usize].thin
+    }
+}

@@ -1,0 +1,108 @@
+//! Durable, in the registry: what an older session writes never harms a newer one, and positions tell the truth.
+
+use super::{Checked, Oracle, Promise, broken};
+use crate::postgres::{Postgres, Registration};
+use dormouse_core::ask::Answer;
+use dormouse_core::hub::{EpochTaken, Input, Output, SavePositions};
+use dormouse_core::position::Waypoint;
+use dormouse_core::session::{Attachment, ClientId, Epoch};
+
+/// The rows that a question concerns, before it takes effect.
+pub type RegistryBefore = Vec<(ClientId, Option<Registration>)>;
+
+impl Oracle {
+    /// Looks at the rows that a question concerns.
+    #[must_use]
+    pub fn registry_before(&self, postgres: &Postgres, question: &Output) -> RegistryBefore {
+        let row = |client: &ClientId| (client.clone(), postgres.registrations().get(client).cloned());
+        match question {
+            Output::SavePositions(ask) => ask.question.entries.iter().map(|(client, ..)| row(client)).collect(),
+            Output::Unregister(ask) => vec![row(&ask.question.client)],
+            _ => Vec::new(),
+        }
+    }
+
+    /// Compares the rows after a question took effect.
+    ///
+    /// # Errors
+    /// When an older session overwrote a newer one, or a position lies or moved back.
+    pub fn registry_after(
+        &mut self,
+        postgres: &Postgres,
+        before: &RegistryBefore,
+        question: &Output,
+        answer: &Input,
+    ) -> Checked {
+        match (question, answer) {
+            (Output::TakeEpoch(ask), Input::EpochTaken(Answer { reply: Ok(EpochTaken::Taken { epoch, .. }), .. })) => {
+                self.epochs.insert(*epoch, ask.question.client.clone());
+                Ok(())
+            }
+            (Output::SavePositions(ask), _) => self.saved(postgres, before, &ask.question),
+            (Output::Unregister(ask), _) => {
+                self.is_own_epoch(&ask.question.client, ask.question.epoch)?;
+                let (client, was) = &before[0];
+                if let Some(was) = was.as_ref().filter(|was| was.epoch > ask.question.epoch)
+                    && !postgres.registrations().contains_key(client)
+                {
+                    let event = format!("a session of epoch {} removed {client}'s of {}", ask.question.epoch.0, was.epoch.0);
+                    return broken(Promise::Durable, "registry", event);
+                }
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn saved(&self, postgres: &Postgres, before: &RegistryBefore, ask: &SavePositions) -> Checked {
+        for ((client, epoch, position), (_, was)) in ask.entries.iter().zip(before) {
+            self.is_own_epoch(client, *epoch)?;
+            if let (Some(position), Some(number)) = (position, self.honest(client))
+                && !self.ever_held(number, position)
+            {
+                let event = format!("{client} is said to hold {}, which it never did", position.position);
+                return broken(Promise::Durable, "position", event);
+            }
+            let Some(was) = was else { continue };
+            let now = postgres.registrations().get(client);
+            let changed = now.is_none_or(|now| now.position != was.position);
+            if changed && was.epoch > *epoch {
+                let event = format!("a session of epoch {} wrote the position of {client}'s of {}", epoch.0, was.epoch.0);
+                return broken(Promise::Durable, "registry", event);
+            }
+            let back = |now: &Waypoint, was: &Waypoint| now.era == was.era && now.position < was.position;
+            if let (Some(now), Some(was_at)) = (now.and_then(|now| now.position), was.position)
+                && was.epoch == *epoch
+                && back(&now, &was_at)
+            {
+                let event = format!("{client}'s position moved back from {} to {}", was_at.position, now.position);
+                return broken(Promise::Durable, "monotonic", event);
+            }
+        }
+        Ok(())
+    }
+
+    fn is_own_epoch(&self, client: &ClientId, epoch: Epoch) -> Checked {
+        match self.epochs.get(&epoch) {
+            Some(owner) if owner == client => Ok(()),
+            owner => {
+                let event = format!("{client} writes under epoch {}, which belongs to {owner:?}", epoch.0);
+                broken(Promise::Durable, "epoch", event)
+            }
+        }
+    }
+
+    /// A hub keeps something with a socket.
+    ///
+    /// # Errors
+    /// When it is ahead of what the client has stored.
+    pub fn attached(&self, attachment: &Attachment) -> Checked {
+        if let (Some(position), Some(client)) = (&attachment.position, self.honest(&attachment.client))
+            && !self.ever_held(client, position)
+        {
+            let event = format!("an attachment says {}, which {} never held", position.position, attachment.client);
+            return broken(Promise::Durable, "attachment", event);
+        }
+        Ok(())
+    }
+}

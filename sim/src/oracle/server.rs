@@ -1,0 +1,102 @@
+//! Durable, on the server's side: nothing is announced, covered or confirmed ahead of what is in history.
+
+use super::{Checked, Oracle, Promise, broken};
+use crate::postgres::Postgres;
+use dormouse_core::fault::Failure;
+use dormouse_core::history::Announcement;
+use dormouse_core::position::Lsn;
+use dormouse_core::replication::{Fenced, RecordPage, Recorded, SaveCovered};
+
+impl Oracle {
+    /// A replicator announces.
+    ///
+    /// # Errors
+    /// When history does not hold what is announced.
+    pub fn announced(&self, postgres: &Postgres, announcement: &Announcement) -> Checked {
+        let head = &announcement.head;
+        if postgres.era() != Some(head.era()) {
+            return Ok(()); // A replicator that was replaced, and a hub that will find out.
+        }
+        let after = Lsn(head.position().commit_lsn.0 + 1);
+        if let Some(missing) = postgres.unrecorded_below(after) {
+            let event = format!("announced {}, but {} is not in history", head.position(), missing.commit_lsn);
+            return broken(Promise::Durable, "announced", event);
+        }
+        if let Some(missing) = postgres.unrecorded_below(head.covered) {
+            let event = format!("covered {} is announced, but {} is not in history", head.covered, missing.commit_lsn);
+            return broken(Promise::Durable, "covered", event);
+        }
+        Ok(())
+    }
+
+    /// A confirmation takes effect.
+    ///
+    /// # Errors
+    /// When Postgres may now forget what is not durably in history, or not known to be.
+    pub fn confirmed(&self, postgres: &Postgres, lsn: Lsn) -> Checked {
+        if let Some(missing) = postgres.unrecorded_below(lsn) {
+            let event = format!("confirmed {lsn}, but {} is not in history", missing.commit_lsn);
+            return broken(Promise::Durable, "confirmed", event);
+        }
+        let covered = postgres.head().map_or(Lsn::ZERO, |head| head.covered);
+        if lsn > covered {
+            let event = format!("confirmed {lsn}, but covered is durable to {covered} only");
+            return broken(Promise::Durable, "confirmed", event);
+        }
+        Ok(())
+    }
+
+    /// An append took effect, or did not.
+    ///
+    /// # Errors
+    /// When something is in history twice, out of order, or with a hole inside a transaction.
+    pub fn recorded(&mut self, _: &Postgres, ask: &RecordPage, reply: &Result<Recorded, Failure>) -> Checked {
+        if !matches!(reply, Ok(Recorded::Recorded { .. })) {
+            return Ok(());
+        }
+        for transaction in &ask.page.transactions {
+            let at = transaction.commit_lsn;
+            if self.recorded.is_some_and(|(era, last)| era == ask.era && last >= at) {
+                let event = format!("{at} is appended to history again, or too late");
+                return broken(Promise::Complete, "history", event);
+            }
+            let next = match self.piece {
+                Some((era, lsn, next)) if era == ask.era && lsn == at => next,
+                _ => 0,
+            };
+            if transaction.first != 0 && transaction.first != next {
+                let event = format!("piece {} of {at} is appended where {next} was due", transaction.first);
+                return broken(Promise::Complete, "history", event);
+            }
+            let changes = u32::try_from(transaction.changes.len()).unwrap_or(u32::MAX);
+            if transaction.complete {
+                (self.recorded, self.piece) = (Some((ask.era, at)), None);
+            } else {
+                self.piece = Some((ask.era, at, transaction.first + changes));
+            }
+        }
+        Ok(())
+    }
+
+    /// An idle advance was saved, or was not.
+    ///
+    /// # Errors
+    /// When it covers what is not in history.
+    pub fn covered_saved(
+        &self,
+        postgres: &Postgres,
+        ask: &SaveCovered,
+        reply: &Result<Fenced<()>, Failure>,
+    ) -> Checked {
+        if !matches!(reply, Ok(Fenced::Done(()))) || postgres.era() != Some(ask.era) {
+            return Ok(());
+        }
+        match postgres.unrecorded_below(ask.covered) {
+            Some(missing) => {
+                let event = format!("covered {} is saved, but {} is not in history", ask.covered, missing.commit_lsn);
+                broken(Promise::Durable, "covered", event)
+            }
+            None => Ok(()),
+        }
+    }
+}

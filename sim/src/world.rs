@@ -1,0 +1,230 @@
+//! The world as a value: machines, the model Postgres, network, hosts, stores and clients, and the one loop that drives them.
+
+mod attack;
+mod client;
+mod database;
+mod event;
+mod fault;
+mod hub;
+mod network;
+mod quiet;
+mod replication;
+mod workload;
+
+pub use event::{Event, Queue};
+
+use crate::chooser::{Chooser, Kind};
+use crate::digest::Digest;
+use crate::entity::{Entities, Entity, HUBS, NODES};
+use crate::oracle::{Oracle, Promise, Violation};
+use crate::plan::{Plan, Size};
+use crate::postgres::Postgres;
+use crate::probe::{Probe, Probes};
+use crate::trace::Trace;
+use client::ClientHost;
+use dormouse_core::safeguard::Safeguards;
+use dormouse_core::time::Timestamp;
+use hub::HubHost;
+use network::Network;
+use replication::ReplicationHost;
+use std::time::Duration;
+use workload::Workload;
+
+/// When worlds begin.
+pub const DAWN: Timestamp = Timestamp::from_millis(1_000_000);
+/// More events than any run of this size takes: reaching it breaks a promise.
+const EVENTS_MAX: [u64; 3] = [60_000, 600_000, 20_000_000];
+
+/// Everything there is.
+#[derive(Debug, Clone)]
+pub struct World {
+    /// The present.
+    pub now: Timestamp,
+    /// What the seed decided.
+    pub plan: Plan,
+    /// How many events there were.
+    pub events: u64,
+    /// What everything hashes to.
+    pub digest: Digest,
+    /// What was reached.
+    pub probes: Probes,
+    /// The first promise that broke.
+    pub violation: Option<Violation>,
+    /// What happened, in words, when somebody wants to read it.
+    pub trace: Trace,
+    /// Where choices come from.
+    pub chooser: Chooser,
+    queue: Queue,
+    postgres: Postgres,
+    replications: Vec<ReplicationHost>,
+    hubs: Vec<HubHost>,
+    clients: Vec<ClientHost>,
+    network: Network,
+    workload: Workload,
+    oracle: Oracle,
+    lives: u64,
+    quiet: Option<quiet::Quiet>,
+    finished: bool,
+}
+
+impl World {
+    /// The world of a seed.
+    #[must_use]
+    pub fn new(seed: u64, size: Size, safeguards: Safeguards, trace: Trace) -> Self {
+        let mut chooser = Chooser::new(seed, Entities { clients: size.clients() + 1 });
+        let plan = Plan::new(seed, size, safeguards, &mut chooser);
+        let mut world = Self {
+            now: DAWN,
+            events: 0,
+            digest: Digest::default(),
+            probes: Probes::default(),
+            violation: None,
+            trace,
+            chooser,
+            queue: Queue::default(),
+            postgres: Postgres::new(plan.postgres()),
+            replications: (0..NODES).map(|_| ReplicationHost::default()).collect(),
+            hubs: (0..HUBS).map(|_| HubHost::default()).collect(),
+            clients: (0..plan.clients()).map(|_| ClientHost::default()).collect(),
+            network: Network::default(),
+            workload: Workload::new(&plan),
+            oracle: Oracle::new(&plan),
+            lives: 0,
+            quiet: None,
+            finished: false,
+            plan,
+        };
+        world.begin();
+        world
+    }
+
+    fn begin(&mut self) {
+        self.queue.push(self.now, Event::NodeStarts { node: 0 });
+        for client in 0..self.plan.size.clients() {
+            let after = self.chooser.draw(Kind::Work, Entity::Client(client), 1_500);
+            self.plan_in(Duration::from_millis(after), Event::ClientStarts { client });
+        }
+        self.begin_workload();
+        self.plan_in(fault::EVERY, Event::Faults);
+        self.begin_attacks();
+    }
+
+    /// Runs until nothing is left to see, or a promise breaks.
+    pub fn run(&mut self) {
+        while self.step() {}
+    }
+
+    /// Takes the next event. False at the end.
+    pub fn step(&mut self) -> bool {
+        if self.finished || self.violation.is_some() {
+            return false;
+        }
+        let Some((at, event)) = self.queue.pop() else { return false };
+        debug_assert!(at >= self.now, "time never goes backwards");
+        self.now = at.max(self.now);
+        self.events += 1;
+        self.digest.word(self.now.micros());
+        self.dispatch(event);
+        self.wake_streams();
+        if self.events > EVENTS_MAX[self.plan.size as usize] {
+            self.violate(Promise::Converges, "events", Entity::World, "the world never comes to rest".into());
+        }
+        self.violation.is_none() && !self.finished
+    }
+
+    fn dispatch(&mut self, event: Event) {
+        match event {
+            Event::Timeout { whose, generation } => self.timeout(whose, generation),
+            Event::ReplicationAsks { node, life, question, answered } => {
+                self.replication_asks(node, life, *question, answered);
+            }
+            Event::ReplicationHears { node, life, input } => self.replication_hears(node, life, *input),
+            Event::StreamGrew { node } => self.stream_grew(node),
+            Event::Confirmed { node, stream, lsn } => self.confirmed(node, stream, lsn),
+            Event::Nudged => self.postgres.nudge(),
+            Event::HubAsks { hub, life, question, answered } => self.hub_asks(hub, life, *question, answered),
+            Event::SnapshotCopied { hub, life, ask, begun, answered } => {
+                self.snapshot_copied(hub, life, ask, *begun, answered);
+            }
+            Event::HubHears { hub, life, input } => self.hub_hears(hub, life, *input),
+            Event::Announced { hub, announcement } => self.announced(hub, announcement),
+            Event::Dialled { client, life, socket } => self.dialled(client, life, socket),
+            Event::Frame { connection, to_server } => self.frame(connection, to_server),
+            Event::ClientHears { client, life, input } => self.client_hears(client, life, *input),
+            Event::Silence { connection } => self.silence(connection),
+            Event::StoreRuns { client, life, ask, fate } => self.store_runs(client, life, *ask, fate),
+            Event::StoreAnswers { client, life, answer } => self.store_answers(client, life, *answer),
+            Event::ClientStarts { client } => self.client_starts(client),
+            Event::NodeStarts { node } => self.node_starts(node),
+            Event::HubWakes { hub } => self.hub_wakes(hub),
+            Event::Alarm { hub, generation } => self.alarm(hub, generation),
+            Event::Writes { writer } => self.writes(writer),
+            Event::Visible { tx } => self.visible(tx),
+            Event::Attacks => self.attacks(),
+            Event::Faults => self.faults(),
+            Event::Quiet => self.quiet_begins(),
+            Event::Converged => self.converged(),
+        }
+    }
+
+    fn timeout(&mut self, whose: Entity, generation: u64) {
+        match whose {
+            Entity::Replication(node) => self.replication_timeout(node, generation),
+            Entity::Hub(hub) => self.hub_timeout(hub, generation),
+            Entity::Client(client) => self.client_timeout(client, generation),
+            Entity::World | Entity::Postgres | Entity::Node(_) | Entity::Writer(_) => {}
+        }
+    }
+
+    /// Plans an event a while from now.
+    fn plan_in(&mut self, after: Duration, event: Event) {
+        self.queue.push(self.now + after, event);
+    }
+
+    /// A number that was never a life of anybody.
+    const fn new_life(&mut self) -> u64 {
+        self.lives += 1;
+        self.lives
+    }
+
+    /// A promise broke.
+    fn violate(&mut self, promise: Promise, oracle: &'static str, entity: Entity, event: String) {
+        if self.violation.is_none() {
+            self.trace.note(self.now, || format!("!! {promise:?} broken for {entity}: {event}"));
+            self.violation = Some(Violation { promise, oracle, entity, event, at: self.now });
+        }
+    }
+
+    fn verdict(&mut self, entity: Entity, verdict: Result<(), (Promise, &'static str, String)>) {
+        if let Err((promise, oracle, event)) = verdict {
+            self.violate(promise, oracle, entity, event);
+        }
+    }
+
+    /// Something that must happen in some run has happened.
+    fn hit(&mut self, probe: Probe) {
+        self.probes.hit(probe);
+    }
+
+    fn choose(&mut self, kind: Kind, entity: Entity, bound: u64, weight: u32) -> u64 {
+        let before = self.chooser.made.len();
+        let pick = self.chooser.choose(self.now, kind, entity, bound, weight);
+        if pick != 0 && self.trace.wanted() {
+            let choice = self.chooser.made[before];
+            self.trace.note(self.now, || format!("** {choice}"));
+        }
+        pick
+    }
+
+    fn happens(&mut self, kind: Kind, entity: Entity, weight: u32) -> bool {
+        self.choose(kind, entity, 2, weight) != 0
+    }
+
+    /// A delay: a bucket that is chosen, and a small difference that is drawn.
+    fn delay(&mut self, kind: Kind, entity: Entity, buckets_us: &[u64], weight: u32) -> Duration {
+        let pick = self.choose(kind, entity, buckets_us.len() as u64, weight);
+        let micros = buckets_us[usize::try_from(pick).unwrap_or(0)];
+        let jitter = self.chooser.draw(Kind::Jitter, entity, micros / 2 + 1);
+        Duration::from_micros(micros + jitter)
+    }
+}

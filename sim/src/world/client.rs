@@ -1,0 +1,333 @@
+//! The hosts of the clients: a machine, a store that alone survives a crash, and a person who restarts what has stopped.
+
+use super::{Event, World};
+use crate::chooser::{Kind, per_mille};
+use crate::entity::Entity;
+use crate::oracle::Holding;
+use crate::plan::Family;
+use crate::probe::Probe;
+use dormouse_core::ask::{Answer, Ask, Incarnation};
+use dormouse_core::client::{Client, ClientPhase, Input, Notice, Output};
+use dormouse_core::fault::Failure;
+use dormouse_core::machine::Machine;
+use dormouse_core::store::{Held, MemoryStore, Store, StoreRequest};
+use dormouse_core::time::Timestamp;
+use dormouse_core::wire::ClientMessage;
+use std::time::Duration;
+
+const STORE_US: &[u64] = &[100, 2_000, 30_000, 250_000];
+const DOWN_US: &[u64] = &[30_000, 2_000, 300_000, 1_500_000];
+
+/// Where a client lives.
+#[derive(Debug, Clone, Default)]
+pub(super) struct ClientHost {
+    pub(super) machine: Option<Client>,
+    pub(super) life: u64,
+    /// Survives crashes. A thin client has one too, for its backfills only.
+    pub(super) store: MemoryStore,
+    /// Where a thin client stands since it was started.
+    thin: Held,
+    pub(super) reads_again: Option<Timestamp>,
+    due: Option<Timestamp>,
+    generation: u64,
+    spins: u32,
+    pub(super) live: bool,
+}
+
+impl World {
+    pub(super) fn client_starts(&mut self, client: u8) {
+        if self.clients[client as usize].machine.is_some() {
+            return;
+        }
+        let life = self.new_life();
+        let machine = Client::new(self.plan.client(client));
+        let thin = self.plan.is_thin(client);
+        let host = &mut self.clients[client as usize];
+        (host.machine, host.life, host.thin, host.live) = (Some(machine), life, Held::default(), false);
+        let held = if thin { Held::default() } else { host.store.held() };
+        let input = Input::Started { incarnation: Incarnation(life), instance: life, held };
+        self.feed_client(client, input);
+    }
+
+    pub(super) fn client_hears(&mut self, client: u8, life: u64, input: Input) {
+        let host = &self.clients[client as usize];
+        if host.machine.is_some() && host.life == life {
+            self.feed_client(client, input);
+        }
+    }
+
+    pub(super) fn client_timeout(&mut self, client: u8, generation: u64) {
+        let now = self.now;
+        let host = &mut self.clients[client as usize];
+        if host.generation != generation {
+            return;
+        }
+        let Some(machine) = &mut host.machine else { return };
+        self.digest.word(13);
+        machine.handle_timeout(now);
+        self.pump_client(client);
+    }
+
+    fn feed_client(&mut self, client: u8, input: Input) {
+        self.digest.word(14);
+        self.digest.add(&input);
+        self.trace.value(self.now, &format!("client/{client} <-"), &input);
+        let now = self.now;
+        let Some(machine) = &mut self.clients[client as usize].machine else { return };
+        machine.handle(now, input);
+        self.pump_client(client);
+    }
+
+    fn pump_client(&mut self, client: u8) {
+        loop {
+            let Some(machine) = &mut self.clients[client as usize].machine else { return };
+            let Some(output) = machine.poll_output() else { break };
+            let weight = if self.plan.has(Family::ClientCrash) { per_mille(4) } else { 0 };
+            if self.happens(Kind::CrashAtOutput, Entity::Client(client), weight) {
+                return self.crash_client(client);
+            }
+            self.digest.add(&output);
+            self.trace.value(self.now, &format!("client/{client} ->"), &output);
+            self.carry_client(client, output);
+        }
+        self.after_client(client);
+    }
+
+    fn after_client(&mut self, client: u8) {
+        let Some(machine) = &self.clients[client as usize].machine else { return };
+        let broken = machine.check_all().err();
+        let due = machine.poll_timeout();
+        if let Some(broken) = broken {
+            self.broken(Entity::Client(client), &broken);
+        }
+        let host = &mut self.clients[client as usize];
+        if due != host.due || due.is_some_and(|due| due <= self.now) {
+            host.spins = if due.is_some_and(|due| due <= self.now) { host.spins + 1 } else { 0 };
+            host.due = due;
+            host.generation += 1;
+            let (generation, spins) = (host.generation, host.spins);
+            if let Some(due) = due {
+                self.queue.push(due.max(self.now), Event::Timeout { whose: Entity::Client(client), generation });
+            }
+            self.check_spins(Entity::Client(client), spins);
+        }
+    }
+
+    fn carry_client(&mut self, client: u8, output: Output) {
+        let life = self.clients[client as usize].life;
+        match output {
+            Output::Dial { socket } => self.dials(client, life, socket),
+            Output::Send { socket, message } => {
+                let Some(id) = self.network.of_client(client, life, socket) else { return };
+                self.client_says(client, &message);
+                self.send_to_server(id, message);
+            }
+            Output::Ping { socket } => {
+                if let Some(id) = self.network.of_client(client, life, socket) {
+                    self.push_to_server(id, super::network::ToServer::Ping);
+                }
+            }
+            Output::Close { socket } => {
+                if let Some(id) = self.network.of_client(client, life, socket) {
+                    self.client_closes(id);
+                }
+            }
+            Output::Store(ask) => self.store(client, life, ask),
+            Output::Notify(notice) => self.notified(client, &notice),
+        }
+    }
+
+    fn client_says(&mut self, client: u8, message: &ClientMessage) {
+        match message {
+            ClientMessage::Hello(_) => {
+                self.clients[client as usize].live = false;
+                self.oracle.greeted(client, self.postgres.newest_visible());
+            }
+            ClientMessage::Ack { through } => {
+                let holding = self.holding(client);
+                let verdict = self.oracle.acknowledged(client, holding, through);
+                self.verdict(Entity::Client(client), verdict);
+            }
+            ClientMessage::Staged { .. } | ClientMessage::Bye => {}
+        }
+    }
+
+    fn holding(&self, client: u8) -> Holding {
+        let host = &self.clients[client as usize];
+        if self.plan.is_thin(client) { Holding::Thin } else { Holding::Replica(host.store.held()) }
+    }
+
+    fn notified(&mut self, client: u8, notice: &Notice) {
+        match notice {
+            Notice::Live { shown } => {
+                self.clients[client as usize].live = true;
+                self.hit(if self.plan.is_thin(client) { Probe::ThinLive } else { Probe::ClientLive });
+                let verdict = self.oracle.live(&self.postgres, client, shown.as_ref());
+                self.verdict(Entity::Client(client), verdict);
+            }
+            Notice::Stopped { fault } => {
+                let host = &mut self.clients[client as usize];
+                (host.machine, host.live) = (None, false);
+                host.generation += 1;
+                host.due = None;
+                if fault.is_some() {
+                    // Somebody opens the application again.
+                    self.plan_in(Duration::from_millis(700), Event::ClientStarts { client });
+                }
+            }
+            Notice::Phase(phase) => {
+                if *phase != ClientPhase::Live {
+                    self.clients[client as usize].live = false;
+                }
+            }
+            Notice::Applied { .. } | Notice::Resync { .. } | Notice::Fault(_) | Notice::StoreFailed(_) => {}
+        }
+    }
+
+    fn store(&mut self, client: u8, life: u64, ask: Ask<Store>) {
+        let entity = Entity::Client(client);
+        let weight = if self.plan.has(Family::Latency) { per_mille(100) } else { per_mille(10) };
+        let after = self.delay(Kind::StoreLatency, entity, STORE_US, weight);
+        let fails = if self.plan.has(Family::ClientCrash) { per_mille(8) } else { 0 };
+        let fate = self.choose(Kind::StoreFails, entity, 3, fails);
+        if fate != 0 {
+            self.hit(Probe::StoreFailed);
+        }
+        self.plan_in(after, Event::StoreRuns { client, life, ask: Box::new(ask), fate });
+    }
+
+    pub(super) fn store_runs(&mut self, client: u8, life: u64, ask: Ask<Store>, fate: u64) {
+        let host = &self.clients[client as usize];
+        if host.life != life || host.machine.is_none() {
+            return; // The process that asked is gone, and its transaction with it.
+        }
+        self.digest.word(15);
+        let mut reply = Err(Failure::Unavailable("the disk is busy".into()));
+        if fate != 1 {
+            let held = if self.plan.is_thin(client) {
+                self.hand_over(client, &ask.question.request)
+            } else {
+                self.apply(client, &ask.question.request)
+            };
+            self.trace.note(self.now, || format!("client/{client} holds {:?} staged {:?}", held.shown, held.staged));
+            if fate == 0 {
+                reply = Ok(held);
+            }
+        }
+        let answer = Box::new(Answer { id: ask.id, reply });
+        let after = self.delay(Kind::StoreLatency, Entity::Client(client), STORE_US, per_mille(10));
+        self.plan_in(after, Event::StoreAnswers { client, life, answer });
+    }
+
+    /// One local transaction of a replica's store.
+    fn apply(&mut self, client: u8, request: &StoreRequest) -> Held {
+        let host = &mut self.clients[client as usize];
+        let before = host.store.held();
+        let held = host.store.apply(request);
+        if held.staged != held.shown {
+            self.probes.hit(Probe::PieceStaged);
+        }
+        if matches!(request, StoreRequest::StageSeam { complete: Some(_), .. }) {
+            self.probes.hit(Probe::BackfillCompleted);
+        }
+        let verdict = self.oracle.stored(&self.postgres, client, request, &before, &held);
+        self.verdict(Entity::Client(client), verdict);
+        held
+    }
+
+    /// What a thin client does instead: it hands everything over, and remembers where it stands while it lives.
+    fn hand_over(&mut self, client: u8, request: &StoreRequest) -> Held {
+        let host = &mut self.clients[client as usize];
+        match request {
+            StoreRequest::ApplyPage { page } => {
+                host.thin.staged = Some(page.through);
+                if page.through.position.is_boundary() {
+                    host.thin.shown = Some(page.through);
+                }
+                let verdict = self.oracle.handed_over(&self.postgres, client, page);
+                self.verdict(Entity::Client(client), verdict);
+            }
+            StoreRequest::StageSeam { .. } | StoreRequest::StageChunk { .. } => {
+                let scratch = host.store.apply(request);
+                if let StoreRequest::StageSeam { complete: Some(at), .. } = request {
+                    (host.thin.staged, host.thin.shown) = (Some(*at), Some(*at));
+                    let verdict = self.oracle.thin_backfilled(&self.postgres, client, at, scratch.sum);
+                    self.verdict(Entity::Client(client), verdict);
+                }
+            }
+            StoreRequest::ReadHeld => {}
+        }
+        self.clients[client as usize].thin
+    }
+
+    pub(super) fn store_answers(&mut self, client: u8, life: u64, answer: Answer<Store>) {
+        let host = &self.clients[client as usize];
+        if host.machine.is_none() {
+            return;
+        }
+        if host.life != life {
+            self.hit(Probe::StaleAnswer);
+        }
+        self.feed_client(client, Input::Stored(answer));
+    }
+
+    /// The process of a client ends. Its store stays, unless the platform takes that too.
+    pub(super) fn crash_client(&mut self, client: u8) {
+        let entity = Entity::Client(client);
+        self.hit(Probe::ClientCrashed);
+        let host = &mut self.clients[client as usize];
+        if host.store.staged() != (0, 0) {
+            self.probes.hit(Probe::ClientCrashedStaged);
+        }
+        host.machine = None;
+        host.live = false;
+        host.due = None;
+        host.generation += 1;
+        let life = host.life;
+        let silent = self.happens(Kind::SilentCrash, entity, per_mille(300));
+        self.end_connections(client, life, silent);
+        let loses = if self.plan.has(Family::StoreLoss) { per_mille(400) } else { 0 };
+        if self.happens(Kind::LoseStore, entity, loses) {
+            self.lose_store(client);
+        }
+        let after = self.delay(Kind::DownFor, entity, DOWN_US, per_mille(500));
+        self.plan_in(after, Event::ClientStarts { client });
+    }
+
+    fn lose_store(&mut self, client: u8) {
+        if !self.plan.is_thin(client) {
+            self.hit(Probe::StoreLost);
+            self.clients[client as usize].store = MemoryStore::new();
+            self.oracle.store_lost(client);
+        }
+    }
+
+    fn end_connections(&mut self, client: u8, life: u64, silent: bool) {
+        let ours = self.network.connections.iter();
+        let ours = ours.filter(|(_, c)| c.client == client && c.client_life == life && c.client_open);
+        for id in ours.map(|(id, _)| *id).collect::<Vec<_>>() {
+            if silent {
+                self.darken(id, true, true);
+                if let Some(connection) = self.network.connections.get_mut(&id) {
+                    connection.client_open = false;
+                }
+                self.forget_if_gone(id);
+            } else {
+                self.client_closes(id);
+            }
+        }
+    }
+
+    /// A person closes the application, or leaves for good, and may come back.
+    pub(super) fn client_leaves(&mut self, client: u8, forget: bool) {
+        if self.clients[client as usize].machine.is_none() {
+            return;
+        }
+        if forget {
+            self.hit(Probe::Forgotten);
+        }
+        self.feed_client(client, Input::Stopping { forget });
+        let after = self.delay(Kind::DownFor, Entity::Client(client), DOWN_US, per_mille(700));
+        self.plan_in(after, Event::ClientStarts { client });
+    }
+}

@@ -1,0 +1,395 @@
+//! Questions on their way to the database and answers on their way back: late, lost, or to somebody who is gone.
+
+use super::{Event, World};
+use crate::chooser::{Kind, per_mille};
+use crate::entity::Entity;
+use crate::plan::Family;
+use crate::postgres::SnapshotBegun;
+use crate::probe::Probe;
+use dormouse_core::ask::{Answer, Ask, AskId, Question};
+use dormouse_core::fault::Failure;
+use dormouse_core::hub::{self, SnapshotTaken, TakeSnapshot};
+use dormouse_core::replication::{self, Fenced, Recorded};
+use std::time::Duration;
+
+const QUESTION_US: &[u64] = &[250, 3_000, 25_000, 180_000, 900_000];
+const ANSWER_US: &[u64] = &[150, 3_000, 25_000, 180_000, 900_000];
+const LATE_US: &[u64] = &[30_000, 100_000, 300_000, 1_000_000, 2_500_000];
+const COPY_US: &[u64] = &[500, 10_000, 80_000, 300_000];
+
+/// What becomes of a question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Answered,
+    Fails,
+    AnswerLost,
+    LateEffect,
+}
+
+impl World {
+    pub(super) fn question_latency(&mut self, entity: Entity) -> Duration {
+        let weight = if self.plan.has(Family::Latency) { per_mille(150) } else { per_mille(15) };
+        self.delay(Kind::QuestionLatency, entity, QUESTION_US, weight)
+    }
+
+    pub(super) fn answer_latency(&mut self, entity: Entity) -> Duration {
+        let weight = if self.plan.has(Family::Latency) { per_mille(150) } else { per_mille(15) };
+        self.delay(Kind::AnswerLatency, entity, ANSWER_US, weight)
+    }
+
+    fn fate(&mut self, entity: Entity, dangerous: bool) -> Fate {
+        let weight = match (self.plan.has(Family::Questions), dangerous) {
+            (false, _) => 0,
+            (true, false) => per_mille(15),
+            (true, true) => per_mille(60),
+        };
+        match self.choose(Kind::QuestionFate, entity, 4, weight) {
+            0 => Fate::Answered,
+            1 => Fate::Fails,
+            2 => Fate::AnswerLost,
+            _ => Fate::LateEffect,
+        }
+    }
+
+    /// A replicator asks the database.
+    pub(super) fn ask_as_replication(&mut self, node: u8, question: replication::Output) {
+        let entity = Entity::Replication(node);
+        let life = self.replications[node as usize].life;
+        let is_append = matches!(question, replication::Output::RecordPage(_));
+        let fate = self.fate(entity, is_append);
+        let to = self.question_latency(entity);
+        let failed = |world: &mut Self, after: Duration, question: &replication::Output| {
+            let input = replication_failure(question, "the database connection was lost");
+            if let Some(input) = input {
+                world.plan_in(after, Event::ReplicationHears { node, life, input: Box::new(input) });
+            }
+        };
+        match fate {
+            Fate::Fails => {
+                self.hit(Probe::QuestionFailed);
+                return failed(self, to, &question);
+            }
+            Fate::AnswerLost => {
+                self.hit(Probe::AnswerLost);
+                if is_append {
+                    self.hit(Probe::AppendAnswerLost);
+                }
+                let back = self.answer_latency(entity);
+                failed(self, to + back, &question);
+            }
+            Fate::LateEffect if late_effect_is_fenced(&question) => {
+                self.hit(Probe::LateEffect);
+                failed(self, to, &question);
+            }
+            Fate::LateEffect => return failed(self, to, &question),
+            Fate::Answered => {}
+        }
+        let late = if fate == Fate::LateEffect { self.late(entity) } else { Duration::ZERO };
+        if is_append {
+            self.replications[node as usize].recording += 1;
+        }
+        let event = Event::ReplicationAsks { node, life, question: Box::new(question), answered: fate == Fate::Answered };
+        self.plan_in(to + late, event);
+    }
+
+    fn late(&mut self, entity: Entity) -> Duration {
+        let bucket = self.chooser.draw(Kind::LateEffect, entity, LATE_US.len() as u64);
+        Duration::from_micros(LATE_US[usize::try_from(bucket).unwrap_or(0)])
+    }
+
+    /// A replicator's question takes effect.
+    pub(super) fn replication_asks(&mut self, node: u8, life: u64, question: replication::Output, answered: bool) {
+        use replication::{Input, Output};
+        self.digest.word(5);
+        self.trace.value(self.now, &format!("postgres <- replication/{node}"), &question);
+        let now = self.now;
+        let pg = &mut self.postgres;
+        let input = match question {
+            Output::TakeLease(ask) => Input::LeaseTaken(answer(ask.id, pg.ask_take_lease(now, &ask.question))),
+            Output::RenewLease(ask) => Input::LeaseRenewed(answer(ask.id, pg.ask_renew_lease(now, &ask.question))),
+            Output::ReleaseLease(ask) => Input::LeaseReleased(answer(ask.id, pg.ask_release_lease(&ask.question))),
+            Output::InspectSource(ask) => Input::SourceInspected(answer(ask.id, pg.ask_inspect_source(&ask.question))),
+            Output::LoadProgress(ask) => Input::ProgressLoaded(answer(ask.id, pg.ask_load_progress(&ask.question))),
+            Output::CreateSlot(ask) => Input::SlotCreated(answer(ask.id, pg.ask_create_slot(&ask.question))),
+            Output::BeginEra(ask) => {
+                let reply = pg.ask_begin_era(&ask.question);
+                if let Ok(Fenced::Done(head)) = &reply
+                    && head.era().counter > 1
+                {
+                    self.probes.hit(Probe::EraBegan);
+                }
+                Input::EraBegun(answer(ask.id, reply))
+            }
+            Output::StartStream(ask) => {
+                let reply = pg.ask_start_stream(&ask.question).map(|stream| {
+                    let host = &mut self.replications[node as usize];
+                    if answered && host.life == life {
+                        (host.stream, host.kept_alive) = (Some(stream), 0);
+                    }
+                });
+                Input::StreamStarted(answer(ask.id, reply))
+            }
+            Output::NoteAttempt(ask) => Input::AttemptNoted(answer(ask.id, pg.ask_note_attempt(&ask.question))),
+            Output::RecordPage(ask) => {
+                self.replications[node as usize].recording -= 1;
+                let reply = pg.ask_record_page(&ask.question);
+                match &reply {
+                    Ok(Recorded::Recorded { .. }) if ask.question.page.is_piece() => {
+                        self.probes.hit(Probe::PieceRecorded);
+                    }
+                    Ok(Recorded::Superseded) => self.probes.hit(Probe::ReplicatorSuperseded),
+                    _ => {}
+                }
+                let verdict = self.oracle.recorded(&self.postgres, &ask.question, &reply);
+                self.verdict(Entity::Replication(node), verdict);
+                Input::PageRecorded(answer(ask.id, reply))
+            }
+            Output::SaveCovered(ask) => {
+                let reply = pg.ask_save_covered(&ask.question);
+                let verdict = self.oracle.covered_saved(&self.postgres, &ask.question, &reply);
+                self.verdict(Entity::Replication(node), verdict);
+                Input::CoveredSaved(answer(ask.id, reply))
+            }
+            Output::InspectTables(ask) => Input::TablesInspected(answer(ask.id, pg.ask_inspect_tables(&ask.question))),
+            Output::RaiseSchema(ask) => Input::SchemaRaised(answer(ask.id, pg.ask_raise_schema(&ask.question))),
+            Output::Prune(ask) => {
+                let before = pg.history_changes();
+                let reply = pg.ask_prune(now, &ask.question);
+                if pg.history_changes() < before {
+                    self.probes.hit(Probe::Pruned);
+                }
+                Input::Pruned(answer(ask.id, reply))
+            }
+            Output::ReadSource(_)
+            | Output::Announce(_)
+            | Output::Confirm { .. }
+            | Output::NudgeSource
+            | Output::StopStream
+            | Output::Halt(_)
+            | Output::Stopped => return, // These are no questions to the database's tables.
+        };
+        if answered {
+            let after = self.answer_latency(Entity::Replication(node));
+            self.plan_in(after, Event::ReplicationHears { node, life, input: Box::new(input) });
+        }
+    }
+
+    /// A hub asks the database.
+    pub(super) fn ask_as_hub(&mut self, hub: u8, question: hub::Output) {
+        let entity = Entity::Hub(hub);
+        let life = self.hubs[hub as usize].life;
+        let dangerous = matches!(question, hub::Output::SavePositions(_) | hub::Output::Unregister(_));
+        let fate = self.fate(entity, dangerous);
+        let to = self.question_latency(entity);
+        let failed = |world: &mut Self, after: Duration, question: &hub::Output| {
+            if let Some(input) = hub_failure(question, "the database connection was lost") {
+                world.plan_in(after, Event::HubHears { hub, life, input: Box::new(input) });
+            }
+        };
+        match fate {
+            Fate::Fails => {
+                self.hit(Probe::QuestionFailed);
+                return failed(self, to, &question);
+            }
+            Fate::AnswerLost => {
+                self.hit(Probe::AnswerLost);
+                let back = self.answer_latency(entity);
+                failed(self, to + back, &question);
+            }
+            Fate::LateEffect => {
+                self.hit(Probe::LateEffect);
+                failed(self, to, &question);
+            }
+            Fate::Answered => {}
+        }
+        let late = if fate == Fate::LateEffect { self.late(entity) } else { Duration::ZERO };
+        let event = Event::HubAsks { hub, life, question: Box::new(question), answered: fate == Fate::Answered };
+        self.plan_in(to + late, event);
+    }
+
+    /// A hub's question takes effect.
+    pub(super) fn hub_asks(&mut self, hub: u8, life: u64, question: hub::Output, answered: bool) {
+        use dormouse_core::hub::{Input, Output};
+        self.digest.word(6);
+        self.trace.value(self.now, &format!("postgres <- hub/{hub}"), &question);
+        let now = self.now;
+        let before = self.oracle.registry_before(&self.postgres, &question);
+        let pg = &mut self.postgres;
+        let input = match &question {
+            Output::TakeEpoch(ask) => Input::EpochTaken(answer(ask.id, pg.ask_take_epoch(now, &ask.question))),
+            Output::JudgePosition(ask) => Input::PositionJudged(answer(ask.id, pg.ask_judge_position(&ask.question))),
+            Output::TakeSnapshot(ask) => return self.begin_snapshot(hub, life, ask.clone(), answered),
+            Output::ReadChunk(ask) => Input::ChunkRead(answer(ask.id, pg.ask_read_chunk(&ask.question))),
+            Output::ReadHistory(ask) => Input::HistoryRead(answer(ask.id, pg.ask_read_history(&ask.question))),
+            Output::ReadHead(ask) => Input::HeadRead(answer(ask.id, pg.ask_read_head(&ask.question))),
+            Output::SavePositions(ask) => Input::PositionsSaved(answer(ask.id, pg.ask_save_positions(&ask.question))),
+            Output::RenewRegistrations(ask) => {
+                Input::RegistrationsRenewed(answer(ask.id, pg.ask_renew_registrations(now, &ask.question)))
+            }
+            Output::Unregister(ask) => Input::Unregistered(answer(ask.id, pg.ask_unregister(&ask.question))),
+            Output::Send { .. }
+            | Output::Close { .. }
+            | Output::Attach { .. }
+            | Output::Hibernate { .. }
+            | Output::WantCovered { .. }
+            | Output::DropSpool { .. } => return, // These are no questions to the database.
+        };
+        if let Input::HistoryRead(Answer { reply: Ok(dormouse_core::history::HistoryRead::Page { page, .. }), .. }) = &input
+            && page.is_piece()
+        {
+            self.hit(Probe::PieceRead);
+        }
+        let verdict = self.oracle.registry_after(&self.postgres, &before, &question, &input);
+        self.verdict(Entity::Hub(hub), verdict);
+        self.answer_hub(hub, life, input, answered);
+    }
+
+    fn answer_hub(&mut self, hub: u8, life: u64, input: hub::Input, answered: bool) {
+        if answered {
+            let after = self.answer_latency(Entity::Hub(hub));
+            self.plan_in(after, Event::HubHears { hub, life, input: Box::new(input) });
+        }
+    }
+
+    fn begin_snapshot(&mut self, hub: u8, life: u64, ask: Ask<TakeSnapshot>, answered: bool) {
+        match self.postgres.snapshot_begin(&ask.question) {
+            Ok(SnapshotBegun::Answered(reply)) => {
+                if reply == SnapshotTaken::EraStarting {
+                    self.hit(Probe::EraStarting);
+                }
+                self.answer_hub(hub, life, hub::Input::SnapshotTaken(answer(ask.id, Ok(reply))), answered);
+            }
+            Ok(begun) => {
+                let weight = if self.plan.has(Family::Latency) { per_mille(300) } else { per_mille(80) };
+                let after = self.delay(Kind::CopyLatency, Entity::Hub(hub), COPY_US, weight);
+                self.plan_in(after, Event::SnapshotCopied { hub, life, ask, begun: Box::new(begun), answered });
+            }
+            Err(failure) => {
+                self.answer_hub(hub, life, hub::Input::SnapshotTaken(answer(ask.id, Err(failure))), answered);
+            }
+        }
+    }
+
+    pub(super) fn snapshot_copied(
+        &mut self,
+        hub: u8,
+        life: u64,
+        ask: Ask<TakeSnapshot>,
+        begun: SnapshotBegun,
+        answered: bool,
+    ) {
+        let SnapshotBegun::Begun(id) = begun else { return };
+        self.digest.word(7);
+        let reply = self.postgres.snapshot_finish(id);
+        if let Ok(SnapshotTaken::Spooled(spool)) = &reply {
+            self.hit(Probe::SnapshotTaken);
+            if !spool.snapshot.running.is_empty() {
+                self.hit(Probe::SnapshotWithRunning);
+            }
+            let host = &mut self.hubs[hub as usize];
+            if host.life == life && host.machine.is_some() && answered {
+                host.spools.push(spool.id);
+            } else {
+                self.postgres.drop_spool(spool.id); // The file is removed with the process, or with the failed copy.
+            }
+        }
+        self.trace.value(self.now, &format!("postgres -> hub/{hub} snapshot"), &reply);
+        self.answer_hub(hub, life, hub::Input::SnapshotTaken(answer(ask.id, reply)), answered);
+    }
+
+    /// Every connection of a replicator, or of a hub, to the database is lost: what is under way fails, before or after its effect.
+    pub(super) fn lose_connections(&mut self, of: Entity) {
+        let mut failed = Vec::new();
+        self.queue.remove_where(|event| match event {
+            Event::ReplicationAsks { node, life, question, answered: true } if of == Entity::Replication(*node) => {
+                failed.push((*life, replication_failure(question, "the database connection was lost"), None));
+                true
+            }
+            Event::HubAsks { hub, life, question, answered: true } if of == Entity::Hub(*hub) => {
+                failed.push((*life, None, hub_failure(question, "the database connection was lost")));
+                true
+            }
+            _ => false,
+        });
+        for (life, to_replication, to_hub) in failed {
+            match (of, to_replication, to_hub) {
+                (Entity::Replication(node), Some(input), _) => {
+                    if matches!(input, replication::Input::PageRecorded(_)) {
+                        self.replications[node as usize].recording -= 1;
+                    }
+                    let input = Box::new(input);
+                    self.plan_in(Duration::from_micros(200), Event::ReplicationHears { node, life, input });
+                }
+                (Entity::Hub(hub), _, Some(input)) => {
+                    self.plan_in(Duration::from_micros(200), Event::HubHears { hub, life, input: Box::new(input) });
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+fn answer<Q: Question>(id: AskId, reply: Result<Q::Reply, Failure>) -> Answer<Q> {
+    Answer { id, reply }
+}
+
+/// Whether the token fences a late effect of this question, so that it may come after the machine has gone on.
+const fn late_effect_is_fenced(question: &replication::Output) -> bool {
+    use replication::Output;
+    matches!(
+        question,
+        Output::TakeLease(_)
+            | Output::RenewLease(_)
+            | Output::LoadProgress(_)
+            | Output::RecordPage(_)
+            | Output::SaveCovered(_)
+            | Output::NoteAttempt(_)
+            | Output::Prune(_)
+    )
+}
+
+macro_rules! failures {
+    ($output:expr, $why:expr, $machine:ident, $($question:ident => $answer:ident,)+) => {
+        match $output {
+            $($machine::Output::$question(ask) => Some($machine::Input::$answer(Answer {
+                id: ask.id,
+                reply: Err(Failure::Unavailable($why.into())),
+            })),)+
+            _ => None,
+        }
+    };
+}
+
+fn replication_failure(question: &replication::Output, why: &str) -> Option<replication::Input> {
+    failures!(question, why, replication,
+        TakeLease => LeaseTaken,
+        RenewLease => LeaseRenewed,
+        ReleaseLease => LeaseReleased,
+        InspectSource => SourceInspected,
+        LoadProgress => ProgressLoaded,
+        CreateSlot => SlotCreated,
+        BeginEra => EraBegun,
+        StartStream => StreamStarted,
+        ReadSource => SourceRead,
+        NoteAttempt => AttemptNoted,
+        RecordPage => PageRecorded,
+        SaveCovered => CoveredSaved,
+        InspectTables => TablesInspected,
+        RaiseSchema => SchemaRaised,
+        Prune => Pruned,
+    )
+}
+
+fn hub_failure(question: &hub::Output, why: &str) -> Option<hub::Input> {
+    failures!(question, why, hub,
+        TakeEpoch => EpochTaken,
+        JudgePosition => PositionJudged,
+        TakeSnapshot => SnapshotTaken,
+        ReadChunk => ChunkRead,
+        ReadHistory => HistoryRead,
+        ReadHead => HeadRead,
+        SavePositions => PositionsSaved,
+        RenewRegistrations => RegistrationsRenewed,
+        Unregister => Unregistered,
+    )
+}

@@ -1,0 +1,217 @@
+//! Faults that come at any time. Those that fall between two outputs are drawn where the outputs are carried out.
+
+use super::{Event, World};
+use crate::chooser::{Kind, per_mille};
+use crate::entity::{Entity, HUBS, NODES};
+use crate::oracle::Promise;
+use crate::plan::Family;
+use crate::probe::Probe;
+use dormouse_core::fault::Halt;
+use std::time::Duration;
+
+/// How often faults are drawn.
+pub(super) const EVERY: Duration = Duration::from_millis(50);
+const DOWN_US: &[u64] = &[40_000, 300_000, 1_500_000, 4_000_000];
+const PAUSE_US: &[u64] = &[0, 1_000_000, 3_500_000, 6_000_000];
+const SLOW_US: &[u64] = &[0, 200_000, 1_000_000, 3_000_000];
+
+impl World {
+    pub(super) fn faults(&mut self) {
+        if self.quiet.is_some() {
+            return;
+        }
+        self.plan_in(EVERY, Event::Faults);
+        self.server_faults();
+        self.database_faults();
+        self.connection_faults();
+        for client in 0..self.plan.size.clients() {
+            self.client_faults(client);
+        }
+        if self.workload.is_done() {
+            self.queue.push(self.now, Event::Quiet);
+        }
+    }
+
+    fn weight(&self, family: Family, weight: u32) -> u32 {
+        if self.plan.has(family) { weight } else { 0 }
+    }
+
+    fn server_faults(&mut self) {
+        for node in 0..NODES {
+            let weight = self.weight(Family::NodeCrash, per_mille(5));
+            let recording = self.replications[node as usize].recording > 0;
+            let weight = if recording { weight * 4 } else { weight };
+            if self.happens(Kind::CrashAnytime, Entity::Node(node), weight) {
+                self.crash_node(node);
+            }
+        }
+        for hub in 0..HUBS {
+            let weight = self.weight(Family::Evict, per_mille(12));
+            if self.happens(Kind::EvictAnytime, Entity::Hub(hub), weight) {
+                self.evict(hub);
+            }
+        }
+        let weight = self.weight(Family::Pause, per_mille(8));
+        let pause = self.choose(Kind::Pause, Entity::Replication(0), PAUSE_US.len() as u64, weight);
+        if pause != 0 {
+            self.pause(Duration::from_micros(PAUSE_US[usize::try_from(pause).unwrap_or(0)]));
+        }
+    }
+
+    fn database_faults(&mut self) {
+        let weight = self.weight(Family::ConnectionDrop, per_mille(8));
+        for entity in [Entity::Replication(0), Entity::Replication(1), Entity::Hub(0), Entity::Hub(1)] {
+            if self.happens(Kind::DropConnection, entity, weight) {
+                self.hit(Probe::ConnectionDropped);
+                self.lose_connections(entity);
+                if let Entity::Replication(node) = entity {
+                    self.lose_stream(node);
+                }
+            }
+        }
+        let weight = self.weight(Family::PostgresRestart, per_mille(6));
+        match self.choose(Kind::RestartPostgres, Entity::Postgres, 3, weight) {
+            0 => {}
+            pick => self.restart_postgres(pick == 2),
+        }
+        let weight = self.weight(Family::SlotLoss, per_mille(8));
+        match self.choose(Kind::LoseSlot, Entity::Postgres, 3, weight) {
+            0 => {}
+            pick => {
+                self.hit(Probe::SlotLost);
+                if pick == 1 { self.postgres.drop_slot() } else { self.postgres.invalidate_slot() }
+            }
+        }
+        let weight = self.weight(Family::SilentAlter, per_mille(10));
+        let alter = self.choose(Kind::SilentAlter, Entity::Postgres, 5, weight);
+        if alter != 0 && self.postgres.alter_table((alter % 2) as usize, alter > 2) {
+            self.hit(Probe::SilentAlter);
+        }
+        if self.happens(Kind::ForeignWal, Entity::Postgres, per_mille(30)) {
+            self.postgres.advance_wal(4_000);
+        }
+        if self.happens(Kind::ForeignWal, Entity::World, per_mille(100)) {
+            self.postgres.checkpoint();
+        }
+    }
+
+    fn restart_postgres(&mut self, crash: bool) {
+        if crash {
+            self.hit(Probe::PostgresCrashed);
+            self.postgres.crash();
+        } else {
+            self.hit(Probe::PostgresRestarted);
+            self.postgres.restart();
+        }
+        self.all_visible();
+        for node in 0..NODES {
+            self.lose_connections(Entity::Replication(node));
+            self.lose_stream(node);
+        }
+        for hub in 0..HUBS {
+            self.lose_connections(Entity::Hub(hub));
+        }
+    }
+
+    fn connection_faults(&mut self) {
+        let all: Vec<_> = self.network.connections.iter().map(|(id, c)| (*id, c.client)).collect();
+        for (id, client) in all {
+            let entity = Entity::Client(client);
+            let weight = self.weight(Family::Cuts, per_mille(12));
+            let cut = self.choose(Kind::Cut, entity, 3, weight);
+            if cut != 0 {
+                self.hit(Probe::ConnectionCut);
+                self.cut(id, cut == 1);
+                continue;
+            }
+            let weight = self.weight(Family::HalfOpen, per_mille(8));
+            let dark = self.choose(Kind::HalfOpen, entity, 4, weight);
+            if dark != 0 {
+                if dark != 2 {
+                    self.hit(Probe::HalfOpenServer);
+                }
+                if dark != 1 {
+                    self.hit(Probe::HalfOpenClient);
+                }
+                self.darken(id, dark != 2, dark != 1);
+            }
+        }
+    }
+
+    fn client_faults(&mut self, client: u8) {
+        let entity = Entity::Client(client);
+        let weight = self.weight(Family::ClientCrash, per_mille(8));
+        if self.clients[client as usize].machine.is_some() && self.happens(Kind::CrashAnytime, entity, weight) {
+            self.crash_client(client);
+        }
+        let weight = self.weight(Family::SlowReader, per_mille(10));
+        let slow = self.choose(Kind::SlowReader, entity, SLOW_US.len() as u64, weight);
+        if slow != 0 {
+            self.hit(Probe::SlowReader);
+            let until = self.now + Duration::from_micros(SLOW_US[usize::try_from(slow).unwrap_or(0)]);
+            self.clients[client as usize].reads_again = Some(until);
+        }
+        let weight = self.weight(Family::Leave, per_mille(8));
+        let leaves = self.choose(Kind::Leave, entity, 3, weight);
+        if leaves != 0 {
+            self.client_leaves(client, leaves == 2);
+        }
+    }
+
+    /// The process of a node ends, with its replicator and its hubs; somebody starts it again.
+    pub(super) fn crash_node(&mut self, node: u8) {
+        if self.replications[node as usize].machine.is_none() {
+            return;
+        }
+        self.hit(Probe::NodeCrashed);
+        if self.replications[node as usize].recording > 0 {
+            self.hit(Probe::NodeCrashedWhileRecording);
+        }
+        let host = &mut self.replications[node as usize];
+        host.end();
+        // Our own walsender stays until somebody ends it.
+        host.stream = None;
+        if node == 0 {
+            let silent = self.happens(Kind::SilentCrash, Entity::Node(node), per_mille(300));
+            if silent {
+                self.hit(Probe::NodeCrashedSilently);
+            }
+            for hub in 0..HUBS {
+                self.drop_hub(hub);
+                self.end_server_sides(hub, silent);
+            }
+        }
+        let after = self.delay(Kind::DownFor, Entity::Node(node), DOWN_US, per_mille(500));
+        self.plan_in(after, Event::NodeStarts { node });
+    }
+
+    fn end_server_sides(&mut self, hub: u8, silent: bool) {
+        for id in self.network.at_hub(hub).map(|(id, _)| id).collect::<Vec<_>>() {
+            if silent {
+                self.darken(id, true, true);
+                if let Some(connection) = self.network.connections.get_mut(&id) {
+                    connection.server_open = false;
+                }
+                self.forget_if_gone(id);
+            } else {
+                self.server_closes(id, "the server is gone");
+            }
+        }
+    }
+
+    fn pause(&mut self, pause: Duration) {
+        let until = self.now + pause;
+        let host = &mut self.replications[0];
+        if host.machine.is_none() || host.paused_until.is_some_and(|until| until > self.now) {
+            return;
+        }
+        host.paused_until = Some(until);
+        self.hit(Probe::ReplicatorPaused);
+        self.plan_in(Duration::from_millis(50), Event::NodeStarts { node: 1 });
+    }
+
+    pub(super) fn violate_halt(&mut self, node: u8, halt: &Halt) {
+        let event = format!("halted: {} ({})", halt.message, halt.code);
+        self.violate(Promise::Converges, "halt", Entity::Replication(node), event);
+    }
+}

@@ -1,0 +1,325 @@
+//! The hosts of the hubs: they keep the sockets and attachments while a hub sleeps, and rebuild it when something happens.
+
+use super::{Event, World};
+use crate::chooser::{Kind, per_mille};
+use crate::entity::Entity;
+use crate::plan::Family;
+use crate::probe::Probe;
+use dormouse_core::ask::Incarnation;
+use dormouse_core::fault::{FaultCode, ResyncReason};
+use dormouse_core::history::Announcement;
+use dormouse_core::hub::{Hub, Input, Output, Recipients, SpoolId};
+use dormouse_core::machine::{BrokenInvariant, Machine};
+use dormouse_core::session::SessionId;
+use dormouse_core::time::Timestamp;
+use dormouse_core::wire::ServerMessage;
+use std::sync::Arc;
+use std::time::Duration;
+
+const WAKE_US: &[u64] = &[1_000, 50_000, 400_000, 1_500_000];
+
+/// Where a hub lives.
+#[derive(Debug, Clone, Default)]
+pub(super) struct HubHost {
+    pub(super) machine: Option<Hub>,
+    pub(super) life: u64,
+    /// Copies of snapshots that this life has on disk.
+    pub(super) spools: Vec<SpoolId>,
+    alarm_generation: u64,
+    due: Option<Timestamp>,
+    generation: u64,
+    spins: u32,
+}
+
+impl World {
+    /// Gives a hub a fact, waking it first when it sleeps.
+    pub(super) fn feed_hub(&mut self, hub: u8, input: Input, woken_by: Probe) {
+        if self.replications[0].machine.is_none() {
+            return; // The process is down.
+        }
+        if self.hubs[hub as usize].machine.is_none() && !self.wake_hub(hub, woken_by) {
+            return; // It was evicted again while it woke.
+        }
+        self.digest.word(10);
+        self.digest.add(&input);
+        self.trace.value(self.now, &format!("hub/{hub} <-"), &input);
+        let now = self.now;
+        let Some(machine) = &mut self.hubs[hub as usize].machine else { return };
+        machine.handle(now, input);
+        self.pump_hub(hub);
+    }
+
+    fn wake_hub(&mut self, hub: u8, woken_by: Probe) -> bool {
+        let life = self.new_life();
+        let sessions: Vec<_> = self.network.at_hub(hub).map(|(_, c)| (c.session, c.attachment.clone())).collect();
+        if !sessions.is_empty() {
+            self.hit(Probe::HubWokeWithSessions);
+            self.hit(woken_by);
+        }
+        if sessions.iter().any(|(_, attachment)| attachment.is_none()) {
+            self.hit(Probe::HubWokeWithoutAttachment);
+        }
+        let sessions = sessions.into_iter().map(|(id, attachment)| (id, attachment.map(|a| (*a).clone()))).collect();
+        let mut machine = Hub::new(self.plan.hub(hub));
+        let input = Input::Woke { incarnation: Incarnation(life), sessions };
+        self.digest.word(11);
+        self.digest.add(&input);
+        self.trace.value(self.now, &format!("hub/{hub} <-"), &input);
+        machine.handle(self.now, input);
+        let host = &mut self.hubs[hub as usize];
+        (host.machine, host.life) = (Some(machine), life);
+        host.alarm_generation += 1;
+        host.due = None;
+        self.pump_hub(hub);
+        self.hubs[hub as usize].machine.is_some()
+    }
+
+    pub(super) fn hub_hears(&mut self, hub: u8, life: u64, input: Input) {
+        let host = &self.hubs[hub as usize];
+        if host.machine.is_none() {
+            return; // An answer wakes nobody.
+        }
+        if life != host.life {
+            self.hit(Probe::StaleAnswer);
+        }
+        self.feed_hub(hub, input, Probe::HubWokeByMessage);
+    }
+
+    pub(super) fn announced(&mut self, hub: u8, announcement: Arc<Announcement>) {
+        if self.hubs[hub as usize].machine.is_none() && self.network.at_hub(hub).next().is_none() {
+            return; // Nobody to tell: it learns the head when it wakes.
+        }
+        self.feed_hub(hub, Input::Announced(announcement), Probe::HubWokeByAnnouncement);
+    }
+
+    pub(super) fn hub_wakes(&mut self, hub: u8) {
+        if self.hubs[hub as usize].machine.is_none()
+            && self.replications[0].machine.is_some()
+            && self.network.at_hub(hub).next().is_some()
+        {
+            self.wake_hub(hub, Probe::HubWokeByAlarm);
+        }
+    }
+
+    pub(super) fn alarm(&mut self, hub: u8, generation: u64) {
+        if self.hubs[hub as usize].alarm_generation == generation {
+            self.hub_wakes(hub);
+        }
+    }
+
+    pub(super) fn hub_timeout(&mut self, hub: u8, generation: u64) {
+        let now = self.now;
+        let host = &mut self.hubs[hub as usize];
+        if host.generation != generation {
+            return;
+        }
+        let Some(machine) = &mut host.machine else { return };
+        self.digest.word(12);
+        machine.handle_timeout(now);
+        self.pump_hub(hub);
+    }
+
+    fn pump_hub(&mut self, hub: u8) {
+        loop {
+            let Some(machine) = &mut self.hubs[hub as usize].machine else { return };
+            let Some(output) = machine.poll_output() else { break };
+            if self.ends_before(hub, &output) {
+                return;
+            }
+            self.digest.add(&output);
+            self.trace.value(self.now, &format!("hub/{hub} ->"), &output);
+            self.carry_hub(hub, output);
+        }
+        self.after_hub(hub);
+    }
+
+    fn after_hub(&mut self, hub: u8) {
+        let Some(machine) = &self.hubs[hub as usize].machine else { return };
+        let broken = machine.check_all().err();
+        let due = machine.poll_timeout();
+        if let Some(broken) = broken {
+            self.broken(Entity::Hub(hub), &broken);
+        }
+        let host = &mut self.hubs[hub as usize];
+        if due != host.due || due.is_some_and(|due| due <= self.now) {
+            host.spins = if due.is_some_and(|due| due <= self.now) { host.spins + 1 } else { 0 };
+            host.due = due;
+            host.generation += 1;
+            let (generation, spins) = (host.generation, host.spins);
+            if let Some(due) = due {
+                self.queue.push(due.max(self.now), Event::Timeout { whose: Entity::Hub(hub), generation });
+            }
+            self.check_spins(Entity::Hub(hub), spins);
+        }
+    }
+
+    pub(super) fn check_spins(&mut self, entity: Entity, spins: u32) {
+        const SPINS_MAX: u32 = 100;
+        if spins > SPINS_MAX {
+            let event = "a machine's timer fires without end".into();
+            self.violate(crate::oracle::Promise::Converges, "timers", entity, event);
+        }
+    }
+
+    pub(super) fn broken(&mut self, entity: Entity, broken: &BrokenInvariant) {
+        self.violate(crate::oracle::Promise::Invariant, "invariant", entity, broken.what.clone());
+    }
+
+    /// Whether the hub, or its whole process, ends just before this output.
+    fn ends_before(&mut self, hub: u8, output: &Output) -> bool {
+        let dangerous = matches!(
+            output,
+            Output::Attach { .. } | Output::SavePositions(_) | Output::Send { .. } | Output::TakeEpoch(_)
+        );
+        if self.plan.has(Family::NodeCrash) {
+            let weight = if dangerous { per_mille(2) } else { per_mille(1) };
+            if self.happens(Kind::CrashAtOutput, Entity::Hub(hub), weight) {
+                self.crash_node(0);
+                return true;
+            }
+        }
+        if self.plan.has(Family::Evict) {
+            let weight = if dangerous { per_mille(15) } else { per_mille(5) };
+            if self.happens(Kind::EvictAtOutput, Entity::Hub(hub), weight) {
+                self.evict(hub);
+                return true;
+            }
+        }
+        false
+    }
+
+    /// The host drops a hub: sockets and attachments stay, and it wakes by itself after a while if nothing else wakes it.
+    pub(super) fn evict(&mut self, hub: u8) {
+        let Some(machine) = &self.hubs[hub as usize].machine else { return };
+        let sessions = machine.sessions();
+        self.hit(Probe::HubEvicted);
+        for (count, probe) in [
+            (sessions.greeted, Probe::HubEvictedGreeting),
+            (sessions.backfill, Probe::HubEvictedBackfilling),
+            (sessions.catch_up, Probe::HubEvictedCatchingUp),
+        ] {
+            if count > 0 {
+                self.hit(probe);
+            }
+        }
+        self.drop_hub(hub);
+        let after = self.delay(Kind::WakeLatency, Entity::Hub(hub), WAKE_US, per_mille(600));
+        self.plan_in(after, Event::HubWakes { hub });
+    }
+
+    /// The memory of a hub is gone, with the copies of snapshots that only it knew.
+    pub(super) fn drop_hub(&mut self, hub: u8) {
+        let host = &mut self.hubs[hub as usize];
+        host.machine = None;
+        host.due = None;
+        host.generation += 1;
+        for spool in std::mem::take(&mut host.spools) {
+            self.postgres.drop_spool(spool);
+        }
+    }
+
+    fn carry_hub(&mut self, hub: u8, output: Output) {
+        match output {
+            Output::Send { to, message } => {
+                self.note_message(&message);
+                match to {
+                    Recipients::One(session) => self.send_to_session(hub, session, &message),
+                    Recipients::Many(sessions) => {
+                        for session in sessions.iter() {
+                            self.send_to_session(hub, *session, &message);
+                        }
+                    }
+                }
+            }
+            Output::Close { session, fault } => {
+                if let Some(id) = self.network.of_session(hub, session) {
+                    if let Some(fault) = fault {
+                        self.note_fault(fault.code, id);
+                        self.send_to_client(id, &Arc::new(ServerMessage::Fault(fault)));
+                    }
+                    self.server_closes(id, "the server closed the session");
+                }
+            }
+            Output::Attach { session, attachment } => {
+                let verdict = self.oracle.attached(&attachment);
+                self.verdict(Entity::Hub(hub), verdict);
+                if let Some(id) = self.network.of_session(hub, session)
+                    && let Some(connection) = self.network.connections.get_mut(&id)
+                {
+                    connection.attachment = Some(attachment);
+                }
+            }
+            Output::Hibernate { alarm } => self.hibernate(hub, alarm),
+            Output::WantCovered { lsn } => self.covered_wanted(lsn),
+            Output::DropSpool { spool } => {
+                self.hubs[hub as usize].spools.retain(|kept| *kept != spool);
+                self.postgres.drop_spool(spool);
+            }
+            question @ (Output::TakeEpoch(_)
+            | Output::JudgePosition(_)
+            | Output::TakeSnapshot(_)
+            | Output::ReadChunk(_)
+            | Output::ReadHistory(_)
+            | Output::ReadHead(_)
+            | Output::SavePositions(_)
+            | Output::RenewRegistrations(_)
+            | Output::Unregister(_)) => self.ask_as_hub(hub, question),
+        }
+    }
+
+    fn send_to_session(&mut self, hub: u8, session: SessionId, message: &Arc<ServerMessage>) {
+        if let Some(id) = self.network.of_session(hub, session) {
+            self.send_to_client(id, message);
+        }
+    }
+
+    fn note_message(&mut self, message: &ServerMessage) {
+        match message {
+            ServerMessage::Resync { reason } => {
+                self.hit(Probe::Resynced);
+                match reason {
+                    ResyncReason::OtherEra => self.hit(Probe::ResyncOtherEra),
+                    ResyncReason::SchemaChanged => self.hit(Probe::ResyncSchema),
+                    ResyncReason::Pruned => self.hit(Probe::ResyncPruned),
+                    ResyncReason::UnknownPosition => self.hit(Probe::ResyncUnknown),
+                    ResyncReason::NoPosition | ResyncReason::ScopeChanged => {}
+                }
+            }
+            ServerMessage::Seam { page: Some(page), .. } if !page.transactions.is_empty() => {
+                self.hit(Probe::SeamNotEmpty);
+            }
+            _ => {}
+        }
+    }
+
+    fn note_fault(&mut self, code: FaultCode, connection: u64) {
+        match code {
+            FaultCode::Replaced => self.hit(Probe::Replaced),
+            FaultCode::Stale => self.hit(Probe::StaleGreeting),
+            _ => {}
+        }
+        let client = self.network.connections.get(&connection).map(|connection| connection.client);
+        if client.is_some_and(|client| self.plan.is_attacker(client)) {
+            self.hit(Probe::ForgedRefused);
+        }
+    }
+
+    fn hibernate(&mut self, hub: u8, alarm: Option<Timestamp>) {
+        if self.happens(Kind::Insomnia, Entity::Hub(hub), per_mille(100)) {
+            return;
+        }
+        self.hit(Probe::HubHibernated);
+        self.drop_hub(hub);
+        let host = &mut self.hubs[hub as usize];
+        host.alarm_generation += 1;
+        let generation = host.alarm_generation;
+        let Some(mut alarm) = alarm else { return };
+        let odd = if self.plan.has(Family::Hibernate) { per_mille(100) } else { 0 };
+        match self.choose(Kind::OddAlarm, Entity::Hub(hub), 3, odd) {
+            1 => alarm = alarm + Duration::from_secs(3),
+            2 => self.queue.push(alarm.max(self.now), Event::HubWakes { hub }),
+            _ => {}
+        }
+        self.queue.push(alarm.max(self.now), Event::Alarm { hub, generation });
+    }
+}

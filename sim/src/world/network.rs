@@ -1,0 +1,371 @@
+//! Connections: two links that keep their order, may be slow, may go dark, and end at both sides at different times.
+
+use super::{Event, World};
+use crate::chooser::{Kind, per_mille};
+use crate::entity::{Entity, HUBS};
+use crate::plan::Family;
+use crate::probe::Probe;
+use dormouse_core::client::SocketId;
+use dormouse_core::fault::Malformed;
+use dormouse_core::hub::ClosedReason;
+use dormouse_core::session::{Attachment, SessionId};
+use dormouse_core::time::Timestamp;
+use dormouse_core::wire::json::{ServerDecoder, decode_client, encode_client, encode_server};
+use dormouse_core::wire::{ClientMessage, ServerMessage};
+use dormouse_core::{client, hub};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+const FRAME_US: &[u64] = &[150, 2_000, 20_000, 150_000, 600_000];
+const DIAL_US: &[u64] = &[400, 5_000, 50_000, 300_000, 1_200_000];
+const CLOSE_US: u64 = 300;
+/// How long the server's host hears nothing before it gives a socket up.
+const SERVER_SILENCE: Duration = Duration::from_secs(6);
+
+/// What travels to the server.
+#[derive(Debug, Clone)]
+pub(super) enum ToServer {
+    Message(Box<Result<ClientMessage, Malformed>>),
+    Bytes(String),
+    Ping,
+    Closed,
+}
+
+/// What travels to the client.
+#[derive(Debug, Clone)]
+pub(super) enum ToClient {
+    Message(Arc<ServerMessage>),
+    Bytes(String),
+    Pong,
+    Closed(&'static str),
+}
+
+#[derive(Debug, Clone)]
+struct Link<T> {
+    frames: VecDeque<T>,
+    last: Timestamp,
+    dark: bool,
+}
+
+impl<T> Default for Link<T> {
+    fn default() -> Self {
+        Self { frames: VecDeque::new(), last: Timestamp::ZERO, dark: false }
+    }
+}
+
+/// One connection between a client and a hub.
+#[derive(Debug, Clone)]
+pub(super) struct Connection {
+    pub(super) client: u8,
+    pub(super) client_life: u64,
+    pub(super) socket: SocketId,
+    pub(super) hub: u8,
+    pub(super) session: SessionId,
+    to_server: Link<ToServer>,
+    to_client: Link<ToClient>,
+    pub(super) server_open: bool,
+    pub(super) client_open: bool,
+    heard: Timestamp,
+    pub(super) attachment: Option<Arc<Attachment>>,
+    decoder: ServerDecoder,
+    /// About how many bytes of pages and chunks are on their way to the client.
+    in_flight: u64,
+}
+
+impl Connection {
+    /// Whether neither side holds it any more.
+    fn gone(&self) -> bool {
+        !self.server_open && !self.client_open
+    }
+}
+
+/// All connections.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Network {
+    opened: u64,
+    pub(super) connections: BTreeMap<u64, Connection>,
+}
+
+impl Network {
+    /// The connection that a client knows by this name.
+    pub(super) fn of_client(&self, client: u8, life: u64, socket: SocketId) -> Option<u64> {
+        let mut all = self.connections.iter();
+        let ours = |c: &Connection| c.client == client && c.client_life == life && c.socket == socket && c.client_open;
+        all.find(|(_, connection)| ours(connection)).map(|(id, _)| *id)
+    }
+
+    /// The connection that a hub knows as this session.
+    pub(super) fn of_session(&self, hub: u8, session: SessionId) -> Option<u64> {
+        let mut all = self.connections.iter();
+        all.find(|(_, c)| c.hub == hub && c.session == session && c.server_open).map(|(id, _)| *id)
+    }
+
+    /// The connections that a hub's host holds.
+    pub(super) fn at_hub(&self, hub: u8) -> impl Iterator<Item = (u64, &Connection)> {
+        self.connections.iter().filter(move |(_, c)| c.hub == hub && c.server_open).map(|(id, c)| (*id, c))
+    }
+}
+
+impl World {
+    pub(super) fn dials(&mut self, client: u8, life: u64, socket: SocketId) {
+        let entity = Entity::Client(client);
+        let weight = if self.plan.has(Family::Latency) { per_mille(150) } else { per_mille(10) };
+        let after = self.delay(Kind::DialLatency, entity, DIAL_US, weight);
+        let fails = if self.plan.has(Family::Cuts) { per_mille(60) } else { 0 };
+        if self.happens(Kind::DialFails, entity, fails) {
+            let input = Box::new(client::Input::Closed { socket, why: "the dial failed".into() });
+            return self.plan_in(after, Event::ClientHears { client, life, input });
+        }
+        self.plan_in(after, Event::Dialled { client, life, socket });
+    }
+
+    /// A dial reaches the server.
+    pub(super) fn dialled(&mut self, client: u8, life: u64, socket: SocketId) {
+        self.digest.word(8);
+        if self.clients[client as usize].life != life {
+            return; // The dialler is gone.
+        }
+        if self.replications[0].machine.is_none() {
+            let input = Box::new(client::Input::Closed { socket, why: "nobody listens".into() });
+            return self.plan_in(Duration::from_micros(CLOSE_US), Event::ClientHears { client, life, input });
+        }
+        let hub = client % HUBS;
+        let id = self.accept(client, life, socket, hub);
+        let input = Box::new(client::Input::Connected { socket });
+        self.plan_in(Duration::from_micros(CLOSE_US), Event::ClientHears { client, life, input });
+        let session = self.network.connections[&id].session;
+        self.feed_hub(hub, hub::Input::Opened { session }, Probe::HubWokeByMessage);
+    }
+
+    fn accept(&mut self, client: u8, client_life: u64, socket: SocketId, hub: u8) -> u64 {
+        self.network.opened += 1;
+        let id = self.network.opened;
+        let taken: Vec<_> = self.network.at_hub(hub).map(|(_, c)| c.session.slot).collect();
+        let slot = (0..).find(|slot| !taken.contains(slot)).unwrap_or(0);
+        let connection = Connection {
+            client,
+            client_life,
+            socket,
+            hub,
+            session: SessionId { slot, serial: id },
+            to_server: Link::default(),
+            to_client: Link::default(),
+            server_open: true,
+            client_open: true,
+            heard: self.now,
+            attachment: None,
+            decoder: ServerDecoder::default(),
+            in_flight: 0,
+        };
+        self.network.connections.insert(id, connection);
+        self.plan_in(SERVER_SILENCE, Event::Silence { connection: id });
+        id
+    }
+
+    fn frame_latency(&mut self, client: u8) -> Duration {
+        let weight = if self.plan.has(Family::Latency) { per_mille(120) } else { per_mille(8) };
+        self.delay(Kind::FrameLatency, Entity::Client(client), FRAME_US, weight)
+    }
+
+    /// A client sends a message.
+    pub(super) fn send_to_server(&mut self, id: u64, message: ClientMessage) {
+        let frame = if self.plan.has(Family::Bytes) {
+            ToServer::Bytes(encode_client(&message))
+        } else {
+            ToServer::Message(Box::new(Ok(message)))
+        };
+        self.push_to_server(id, frame);
+    }
+
+    pub(super) fn push_to_server(&mut self, id: u64, frame: ToServer) {
+        let Some(client) = self.network.connections.get(&id).map(|c| c.client) else { return };
+        let at = self.now + self.frame_latency(client);
+        let Some(connection) = self.network.connections.get_mut(&id) else { return };
+        if connection.to_server.dark {
+            return;
+        }
+        connection.to_server.last = connection.to_server.last.max(at);
+        connection.to_server.frames.push_back(frame);
+        let at = connection.to_server.last;
+        self.queue.push(at, Event::Frame { connection: id, to_server: true });
+    }
+
+    /// A hub sends a message.
+    pub(super) fn send_to_client(&mut self, id: u64, message: &Arc<ServerMessage>) {
+        let frame = if self.plan.has(Family::Bytes) {
+            self.hit(Probe::BytesOnTheWire);
+            ToClient::Bytes(encode_server(message))
+        } else {
+            ToClient::Message(Arc::clone(message))
+        };
+        let weight = weight(message);
+        let bound = {
+            let Some(connection) = self.network.connections.get_mut(&id) else { return };
+            connection.in_flight += weight;
+            connection.in_flight
+        };
+        let verdict = self.oracle.in_flight(bound);
+        if let Some(hub) = self.network.connections.get(&id).map(|c| c.hub) {
+            self.verdict(Entity::Hub(hub), verdict);
+        }
+        self.push_to_client(id, frame);
+    }
+
+    fn push_to_client(&mut self, id: u64, frame: ToClient) {
+        let Some(client) = self.network.connections.get(&id).map(|c| c.client) else { return };
+        let mut at = self.now + self.frame_latency(client);
+        if let Some(until) = self.clients[client as usize].reads_again {
+            at = at.max(until);
+        }
+        let Some(connection) = self.network.connections.get_mut(&id) else { return };
+        if connection.to_client.dark {
+            return;
+        }
+        connection.to_client.last = connection.to_client.last.max(at);
+        connection.to_client.frames.push_back(frame);
+        let at = connection.to_client.last;
+        self.queue.push(at, Event::Frame { connection: id, to_server: false });
+    }
+
+    /// The next frame of a link arrives.
+    pub(super) fn frame(&mut self, id: u64, to_server: bool) {
+        self.digest.word(id << 1 | u64::from(to_server));
+        let Some(connection) = self.network.connections.get_mut(&id) else { return };
+        if to_server {
+            let Some(frame) = connection.to_server.frames.pop_front() else { return };
+            if connection.server_open && !connection.to_server.dark {
+                self.frame_at_server(id, frame);
+            }
+        } else {
+            let Some(frame) = connection.to_client.frames.pop_front() else { return };
+            if connection.client_open && !connection.to_client.dark {
+                self.frame_at_client(id, frame);
+            }
+        }
+        self.forget_if_gone(id);
+    }
+
+    fn frame_at_server(&mut self, id: u64, frame: ToServer) {
+        let now = self.now;
+        let Some(connection) = self.network.connections.get_mut(&id) else { return };
+        connection.heard = now;
+        let (hub, session) = (connection.hub, connection.session);
+        let message = match frame {
+            ToServer::Message(message) => *message,
+            ToServer::Bytes(text) => decode_client(&text),
+            ToServer::Ping => return self.push_to_client(id, ToClient::Pong),
+            ToServer::Closed => return self.server_hears_close(id, ClosedReason::Peer),
+        };
+        self.feed_hub(hub, hub::Input::Received { session, message }, Probe::HubWokeByMessage);
+    }
+
+    fn frame_at_client(&mut self, id: u64, frame: ToClient) {
+        let Some(connection) = self.network.connections.get_mut(&id) else { return };
+        let (client, life, socket) = (connection.client, connection.client_life, connection.socket);
+        let input = match frame {
+            ToClient::Message(message) => {
+                connection.in_flight = connection.in_flight.saturating_sub(weight(&message));
+                client::Input::Received { socket, message: Ok((*message).clone()) }
+            }
+            ToClient::Bytes(text) => {
+                let message = connection.decoder.decode(&text);
+                if let Ok(message) = &message {
+                    connection.in_flight = connection.in_flight.saturating_sub(weight(message));
+                }
+                client::Input::Received { socket, message }
+            }
+            ToClient::Pong => client::Input::Heard { socket },
+            ToClient::Closed(why) => {
+                connection.client_open = false;
+                client::Input::Closed { socket, why: why.into() }
+            }
+        };
+        self.client_hears(client, life, input);
+    }
+
+    /// The server's side of a connection ends, and its hub hears it.
+    pub(super) fn server_hears_close(&mut self, id: u64, reason: ClosedReason) {
+        let Some(connection) = self.network.connections.get_mut(&id) else { return };
+        if !std::mem::take(&mut connection.server_open) {
+            return;
+        }
+        let (hub, session) = (connection.hub, connection.session);
+        self.feed_hub(hub, hub::Input::Closed { session, reason }, Probe::HubWokeByMessage);
+        self.forget_if_gone(id);
+    }
+
+    /// The server ends a connection: what was sent still arrives.
+    pub(super) fn server_closes(&mut self, id: u64, why: &'static str) {
+        if let Some(connection) = self.network.connections.get_mut(&id) {
+            connection.server_open = false;
+        }
+        self.push_to_client(id, ToClient::Closed(why));
+        self.forget_if_gone(id);
+    }
+
+    /// The client ends a connection: what was sent still arrives.
+    pub(super) fn client_closes(&mut self, id: u64) {
+        self.push_to_server(id, ToServer::Closed);
+        if let Some(connection) = self.network.connections.get_mut(&id) {
+            connection.client_open = false;
+        }
+        self.forget_if_gone(id);
+    }
+
+    /// Cuts a connection. With `at_once`, what was under way is lost; else it still arrives.
+    pub(super) fn cut(&mut self, id: u64, at_once: bool) {
+        let Some(connection) = self.network.connections.get_mut(&id) else { return };
+        if at_once {
+            connection.to_server.frames.clear();
+            connection.to_client.frames.clear();
+            let due = |event: &Event| matches!(event, Event::Frame { connection, .. } if *connection == id);
+            self.queue.remove_where(due);
+        }
+        if connection.server_open {
+            self.push_to_server(id, ToServer::Closed);
+        }
+        if self.network.connections.get(&id).is_some_and(|connection| connection.client_open) {
+            self.push_to_client(id, ToClient::Closed("the connection was cut"));
+        }
+    }
+
+    /// Makes directions of a connection go dark: what is sent is lost, and nobody is told.
+    pub(super) fn darken(&mut self, id: u64, to_server: bool, to_client: bool) {
+        let Some(connection) = self.network.connections.get_mut(&id) else { return };
+        connection.to_server.dark |= to_server;
+        connection.to_client.dark |= to_client;
+    }
+
+    /// The server's host looks whether a socket has been silent for too long.
+    pub(super) fn silence(&mut self, id: u64) {
+        let Some(connection) = self.network.connections.get(&id).filter(|connection| connection.server_open) else {
+            return;
+        };
+        let until = connection.heard + SERVER_SILENCE;
+        if until > self.now {
+            return self.queue.push(until, Event::Silence { connection: id });
+        }
+        self.digest.word(9);
+        self.hit(Probe::Silent);
+        self.push_to_client(id, ToClient::Closed("the server heard nothing for too long"));
+        self.server_hears_close(id, ClosedReason::Silent);
+    }
+
+    pub(super) fn forget_if_gone(&mut self, id: u64) {
+        if self.network.connections.get(&id).is_some_and(Connection::gone) {
+            self.network.connections.remove(&id);
+        }
+    }
+}
+
+/// About how many bytes of a client's data a message carries.
+fn weight(message: &ServerMessage) -> u64 {
+    let weight = match message {
+        ServerMessage::Page(page) => page.weight(),
+        ServerMessage::Seam { page, .. } => page.as_ref().map_or(0, |page| page.weight()),
+        ServerMessage::Chunk { chunk, .. } => chunk.rows.iter().map(|row| row.bytes().len()).sum(),
+        _ => 0,
+    };
+    weight as u64
+}

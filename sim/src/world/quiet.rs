@@ -1,0 +1,134 @@
+//! After the faults: everything must come to rest at the same place within a bounded time.
+
+use super::{Event, World};
+use crate::entity::{Entity, HUBS, NODES};
+use crate::oracle::Promise;
+use crate::probe::Probe;
+use dormouse_core::position::Lsn;
+use dormouse_core::time::Timestamp;
+use std::time::Duration;
+
+/// How long convergence may take: the longest silences, downtimes, leases and back-offs of the plan, one after the other.
+const CONVERGE_WITHIN: Duration = Duration::from_secs(45);
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// How long the world must then lie still, for the slot to follow and the hubs to hibernate.
+const REST: Duration = Duration::from_secs(15);
+/// How much WAL may stay unconfirmed when nothing happens but our own upkeep.
+const UNCONFIRMED_MAX: u64 = 128 * 1024;
+/// The most events of a resting world, per client and second.
+const REST_EVENTS_PER_SECOND: u64 = 60;
+
+/// Where the world stands after its faults.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Quiet {
+    began: Timestamp,
+    converged: Option<(Timestamp, u64)>,
+    hibernated: bool,
+}
+
+impl World {
+    pub(super) fn quiet_begins(&mut self) {
+        if self.quiet.is_some() {
+            return;
+        }
+        self.digest.word(17);
+        self.trace.note(self.now, || "-- faults stop".into());
+        self.chooser.hush();
+        self.quiet = Some(Quiet { began: self.now, converged: None, hibernated: false });
+        for client in 0..self.plan.clients() {
+            self.clients[client as usize].reads_again = None;
+        }
+        let attacker = self.plan.size.clients();
+        let theirs = self.network.connections.iter().filter(|(_, c)| c.client == attacker && c.client_open);
+        for id in theirs.map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.client_closes(id);
+        }
+        self.plan_in(LOOK_EVERY, Event::Converged);
+    }
+
+    /// Looks whether the world has come to rest.
+    pub(super) fn converged(&mut self) {
+        let Some(mut quiet) = self.quiet else { return };
+        self.digest.word(18);
+        let asleep = (0..HUBS).all(|hub| self.hubs[hub as usize].machine.is_none());
+        quiet.hibernated |= asleep;
+        match (quiet.converged, self.straggler()) {
+            (None, None) => {
+                self.hit(Probe::Converged);
+                self.trace.note(self.now, || "-- converged".into());
+                quiet.converged = Some((self.now, self.events));
+            }
+            (None, Some((entity, why))) => {
+                if self.now.since(quiet.began) > CONVERGE_WITHIN {
+                    self.violate(Promise::Converges, "converges", entity, why);
+                }
+            }
+            (Some(_), Some((entity, why))) => {
+                self.violate(Promise::Converges, "stays converged", entity, why);
+            }
+            (Some((since, events)), None) => {
+                if self.now.since(since) >= REST {
+                    self.judge_rest(quiet, self.events - events);
+                    self.finished = true;
+                }
+            }
+        }
+        self.quiet = Some(quiet);
+        self.plan_in(LOOK_EVERY, Event::Converged);
+    }
+
+    /// Who has not come to rest, and why. None: the world has converged.
+    fn straggler(&self) -> Option<(Entity, String)> {
+        let last = self.postgres.commits().last().map_or(Lsn::ZERO, |commit| commit.commit_lsn);
+        for client in 0..self.plan.size.clients() {
+            let host = &self.clients[client as usize];
+            if !host.live {
+                return Some((Entity::Client(client), format!("client/{client} is not live")));
+            }
+            let shown = if self.plan.is_thin(client) { self.oracle.thin_mark(client) } else { host.store.held().shown };
+            let at = shown.map_or(Lsn::ZERO, |shown| shown.position.commit_lsn);
+            if at < last {
+                return Some((Entity::Client(client), format!("client/{client} shows {at}, the last commit is {last}")));
+            }
+        }
+        None
+    }
+
+    fn judge_rest(&mut self, quiet: Quiet, events: u64) {
+        let most = REST.as_secs() * REST_EVENTS_PER_SECOND * u64::from(self.plan.clients());
+        if events > most {
+            let event = format!("{events} events in {REST:?} although nothing happens");
+            self.violate(Promise::Bounded, "rest", Entity::World, event);
+        }
+        let confirmed = self.postgres.confirmed().unwrap_or(Lsn::ZERO);
+        let unconfirmed = self.postgres.flushed_lsn().0.saturating_sub(confirmed.0);
+        if unconfirmed > UNCONFIRMED_MAX {
+            let event = format!("the slot is confirmed at {confirmed} and holds back {unconfirmed} bytes of WAL");
+            self.violate(Promise::Bounded, "slot", Entity::Postgres, event);
+        }
+        if !quiet.hibernated {
+            self.violate(Promise::Bounded, "hibernate", Entity::Hub(0), "an idle hub stays awake".into());
+        } else {
+            self.hit(Probe::Idle);
+        }
+        let open = self.network.connections.values().filter(|c| c.server_open).count();
+        if open > self.plan.size.clients() as usize {
+            let event = format!("{open} sockets are open for {} clients", self.plan.size.clients());
+            self.violate(Promise::Bounded, "sessions", Entity::World, event);
+        }
+        for hub in 0..HUBS {
+            let sessions = self.hubs[hub as usize].machine.as_ref().map(dormouse_core::hub::Hub::sessions);
+            let sessions = sessions.map_or(0, |s| s.greeted + s.backfill + s.catch_up + s.live);
+            let sockets = self.network.at_hub(hub).count() as u64;
+            if sessions > sockets {
+                let event = format!("{sessions} sessions for {sockets} sockets");
+                self.violate(Promise::Bounded, "sessions", Entity::Hub(hub), event);
+            }
+        }
+        let streaming = (0..NODES).filter(|node| self.replications[*node as usize].stream.is_some()).count();
+        if streaming > 1 {
+            let event = format!("{streaming} replicators stream at rest");
+            self.violate(Promise::Durable, "one replicator", Entity::World, event);
+        }
+    }
+}

@@ -1,0 +1,348 @@
+//! The hosts of the replicators: what they hear, and how their outputs are carried out, one at a time.
+
+use super::{Event, World};
+use crate::chooser::{Kind, per_mille};
+use crate::entity::{Entity, HUBS, NODES};
+use crate::plan::Family;
+use crate::postgres::StreamId;
+use crate::probe::Probe;
+use dormouse_core::ask::{Answer, Ask, Incarnation};
+use dormouse_core::fault::Failure;
+use dormouse_core::history::Announcement;
+use dormouse_core::machine::Machine;
+use dormouse_core::replication::{Input, Output, ReadSource, Replication};
+use dormouse_core::time::Timestamp;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long an announcement travels inside the server, in µs.
+const ANNOUNCEMENT_US: &[u64] = &[20, 400, 6_000, 60_000, 300_000];
+
+/// How long the stream rests before a keepalive tells of WAL without published changes.
+const KEEPALIVE_AFTER: Duration = Duration::from_millis(30);
+
+/// Where a replicator lives.
+#[derive(Debug, Clone, Default)]
+pub(super) struct ReplicationHost {
+    pub(super) machine: Option<Replication>,
+    pub(super) life: u64,
+    pub(super) stream: Option<StreamId>,
+    /// A read of the stream that waits for something.
+    reading: Option<Ask<ReadSource>>,
+    /// The last keepalive sent on this stream, as the end of WAL it told.
+    pub(super) kept_alive: u64,
+    stream_event: bool,
+    pub(super) paused_until: Option<Timestamp>,
+    due: Option<Timestamp>,
+    generation: u64,
+    spins: u32,
+    /// Appends on their way to the database.
+    pub(super) recording: u32,
+    last_announced: [Timestamp; HUBS as usize],
+}
+
+impl ReplicationHost {
+    /// The process is gone.
+    pub(super) fn end(&mut self) {
+        self.machine = None;
+        self.reading = None;
+        self.paused_until = None;
+        self.due = None;
+        self.generation += 1;
+    }
+}
+
+impl World {
+    pub(super) fn node_starts(&mut self, node: u8) {
+        self.digest.word(1);
+        if self.replications[node as usize].machine.is_some() {
+            return;
+        }
+        self.trace.note(self.now, || format!("node/{node} starts"));
+        let life = self.new_life();
+        let machine = Replication::new(self.plan.replication(node));
+        let host = &mut self.replications[node as usize];
+        (host.machine, host.life) = (Some(machine), life);
+        self.feed_replication(node, Input::Started { incarnation: Incarnation(life) });
+    }
+
+    /// Puts an event off when the replicator that it concerns is paused. True when it was.
+    fn put_off(&mut self, node: u8, event: impl FnOnce() -> Event) -> bool {
+        match self.replications[node as usize].paused_until {
+            Some(until) if until > self.now => {
+                self.queue.push(until, event());
+                true
+            }
+            _ => false,
+        }
+    }
+
+    pub(super) fn replication_hears(&mut self, node: u8, life: u64, input: Input) {
+        if self.put_off(node, || Event::ReplicationHears { node, life, input: Box::new(input.clone()) }) {
+            return;
+        }
+        let host = &mut self.replications[node as usize];
+        if host.machine.is_none() {
+            return;
+        }
+        if life != 0 && life != host.life {
+            self.hit(Probe::StaleAnswer);
+        }
+        self.feed_replication(node, input);
+    }
+
+    pub(super) fn replication_timeout(&mut self, node: u8, generation: u64) {
+        let host = &mut self.replications[node as usize];
+        if host.generation != generation || host.machine.is_none() {
+            return;
+        }
+        if self.put_off(node, || Event::Timeout { whose: Entity::Replication(node), generation }) {
+            return;
+        }
+        self.digest.word(2);
+        let now = self.now;
+        let Some(machine) = &mut self.replications[node as usize].machine else { return };
+        machine.handle_timeout(now);
+        self.pump_replication(node);
+    }
+
+    fn feed_replication(&mut self, node: u8, input: Input) {
+        self.digest.word(3);
+        self.digest.add(&input);
+        self.trace.value(self.now, &format!("replication/{node} <-"), &input);
+        let now = self.now;
+        let Some(machine) = &mut self.replications[node as usize].machine else { return };
+        machine.handle(now, input);
+        self.pump_replication(node);
+    }
+
+    fn pump_replication(&mut self, node: u8) {
+        loop {
+            let host = &mut self.replications[node as usize];
+            let Some(machine) = &mut host.machine else { return };
+            let Some(output) = machine.poll_output() else { break };
+            if self.crashes_before(node, &output) {
+                return;
+            }
+            self.digest.add(&output);
+            self.trace.value(self.now, &format!("replication/{node} ->"), &output);
+            self.carry_replication(node, output);
+        }
+        self.after_replication(node);
+    }
+
+    fn after_replication(&mut self, node: u8) {
+        let Some(machine) = &self.replications[node as usize].machine else { return };
+        let broken = machine.check_all().err();
+        let due = machine.poll_timeout();
+        if let Some(broken) = broken {
+            self.broken(Entity::Replication(node), &broken);
+        }
+        let host = &mut self.replications[node as usize];
+        if due != host.due || due.is_some_and(|due| due <= self.now) {
+            host.spins = if due.is_some_and(|due| due <= self.now) { host.spins + 1 } else { 0 };
+            host.due = due;
+            host.generation += 1;
+            let (generation, spins) = (host.generation, host.spins);
+            if let Some(due) = due {
+                self.queue.push(due.max(self.now), Event::Timeout { whose: Entity::Replication(node), generation });
+            }
+            self.check_spins(Entity::Replication(node), spins);
+        }
+    }
+
+    fn crashes_before(&mut self, node: u8, output: &Output) -> bool {
+        if !self.plan.has(Family::NodeCrash) {
+            return false;
+        }
+        let weight = match output {
+            Output::RecordPage(_) | Output::Announce(_) | Output::Confirm { .. } => per_mille(10),
+            Output::SaveCovered(_) | Output::RaiseSchema(_) | Output::BeginEra(_) | Output::CreateSlot(_) => {
+                per_mille(10)
+            }
+            _ => per_mille(1),
+        };
+        let crashes = self.happens(Kind::CrashAtOutput, Entity::Replication(node), weight);
+        if crashes {
+            self.crash_node(node);
+        }
+        crashes
+    }
+
+    fn carry_replication(&mut self, node: u8, output: Output) {
+        match output {
+            Output::Announce(announcement) => self.announce(node, &announcement),
+            Output::Confirm { lsn } => {
+                if let Some(stream) = self.replications[node as usize].stream {
+                    let after = self.question_latency(Entity::Replication(node));
+                    self.plan_in(after, Event::Confirmed { node, stream, lsn });
+                }
+            }
+            Output::NudgeSource => {
+                let after = self.question_latency(Entity::Replication(node));
+                self.plan_in(after, Event::Nudged);
+            }
+            Output::StopStream => {
+                let host = &mut self.replications[node as usize];
+                host.reading = None;
+                if let Some(stream) = host.stream.take() {
+                    self.postgres.stop_stream(stream);
+                }
+            }
+            Output::Halt(halt) => {
+                self.violate_halt(node, &halt);
+            }
+            Output::Stopped => {}
+            Output::ReadSource(ask) => self.read_source(node, ask),
+            question @ (Output::TakeLease(_)
+            | Output::RenewLease(_)
+            | Output::ReleaseLease(_)
+            | Output::InspectSource(_)
+            | Output::LoadProgress(_)
+            | Output::CreateSlot(_)
+            | Output::BeginEra(_)
+            | Output::StartStream(_)
+            | Output::NoteAttempt(_)
+            | Output::RecordPage(_)
+            | Output::SaveCovered(_)
+            | Output::InspectTables(_)
+            | Output::RaiseSchema(_)
+            | Output::Prune(_)) => self.ask_as_replication(node, question),
+        }
+    }
+
+    fn announce(&mut self, node: u8, announcement: &Arc<Announcement>) {
+        let verdict = self.oracle.announced(&self.postgres, announcement);
+        self.verdict(Entity::Replication(node), verdict);
+        for hub in 0..HUBS {
+            let loses = if self.plan.has(Family::LostAnnouncements) { per_mille(60) } else { 0 };
+            if self.happens(Kind::LoseAnnouncement, Entity::Hub(hub), loses) {
+                self.hit(Probe::AnnouncementLost);
+                continue;
+            }
+            let weight = if self.plan.has(Family::Latency) { per_mille(150) } else { per_mille(10) };
+            let after = self.delay(Kind::AnnouncementLatency, Entity::Hub(hub), ANNOUNCEMENT_US, weight);
+            let host = &mut self.replications[node as usize];
+            let at = host.last_announced[hub as usize].max(self.now + after);
+            host.last_announced[hub as usize] = at;
+            self.queue.push(at, Event::Announced { hub, announcement: Arc::clone(announcement) });
+        }
+    }
+
+    /// A hub waits until covered has reached an LSN: every replicator hears it.
+    pub(super) fn covered_wanted(&mut self, lsn: dormouse_core::position::Lsn) {
+        for node in 0..NODES {
+            if self.replications[node as usize].machine.is_some() {
+                let input = Box::new(Input::CoveredWanted { lsn });
+                self.plan_in(Duration::from_micros(30), Event::ReplicationHears { node, life: 0, input });
+            }
+        }
+    }
+
+    fn read_source(&mut self, node: u8, ask: Ask<ReadSource>) {
+        let host = &mut self.replications[node as usize];
+        let Some(stream) = host.stream else {
+            return self.source_read(node, ask, Err(Failure::Unavailable("there is no stream".into())));
+        };
+        host.reading = Some(ask);
+        if self.postgres.stream_ready(stream) || self.keepalive_due(node, stream) {
+            self.plan_stream_event(node);
+        }
+    }
+
+    fn plan_stream_event(&mut self, node: u8) {
+        let host = &mut self.replications[node as usize];
+        if !host.stream_event {
+            host.stream_event = true;
+            let ready = host.stream.is_some_and(|stream| self.postgres.stream_ready(stream));
+            let after = self.question_latency(Entity::Replication(node));
+            self.plan_in(if ready { after } else { after + KEEPALIVE_AFTER }, Event::StreamGrew { node });
+        }
+    }
+
+    /// After every event: a read that waits may have something to return.
+    pub(super) fn wake_streams(&mut self) {
+        for node in 0..NODES {
+            let host = &self.replications[node as usize];
+            if let (Some(_), Some(stream), false) = (&host.reading, host.stream, host.stream_event)
+                && (self.postgres.stream_ready(stream) || self.keepalive_due(node, stream))
+            {
+                self.plan_stream_event(node);
+            }
+        }
+    }
+
+    fn keepalive_due(&self, node: u8, stream: StreamId) -> bool {
+        let told = self.replications[node as usize].kept_alive;
+        self.postgres.open_stream() != Some(stream) || self.postgres.flushed_lsn().0 > told
+    }
+
+    pub(super) fn stream_grew(&mut self, node: u8) {
+        if self.put_off(node, || Event::StreamGrew { node }) {
+            return;
+        }
+        let host = &mut self.replications[node as usize];
+        host.stream_event = false;
+        let (Some(mut ask), Some(stream)) = (host.reading.take(), host.stream) else { return };
+        let weight = if self.plan.has(Family::Latency) { per_mille(300) } else { per_mille(50) };
+        let cut = self.choose(Kind::ReadCut, Entity::Replication(node), 4, weight);
+        if cut != 0 {
+            ask.question.changes_max = ask.question.changes_max.min(u32::try_from(cut).unwrap_or(1));
+        }
+        let items = self.postgres.ask_read_source(stream, &ask.question);
+        match items {
+            Ok(items) if items.is_empty() => {
+                let told = self.postgres.flushed_lsn().0;
+                let host = &mut self.replications[node as usize];
+                if told > host.kept_alive {
+                    host.kept_alive = told;
+                    let items = self.postgres.keepalive(stream).map(|item| vec![item]);
+                    self.source_read(node, ask, items);
+                } else {
+                    host.reading = Some(ask);
+                }
+            }
+            Ok(mut items) => {
+                if self.happens(Kind::Keepalive, Entity::Postgres, per_mille(100))
+                    && let Ok(keepalive) = self.postgres.keepalive(stream)
+                {
+                    items.push(keepalive);
+                }
+                self.source_read(node, ask, Ok(items));
+            }
+            Err(failure) => self.source_read(node, ask, Err(failure)),
+        }
+    }
+
+    fn source_read(
+        &mut self,
+        node: u8,
+        ask: Ask<ReadSource>,
+        reply: Result<Vec<dormouse_core::source::SourceItem>, Failure>,
+    ) {
+        let life = self.replications[node as usize].life;
+        let after = self.answer_latency(Entity::Replication(node));
+        let input = Box::new(Input::SourceRead(Answer { id: ask.id, reply }));
+        self.plan_in(after, Event::ReplicationHears { node, life, input });
+    }
+
+    /// The stream's connection is lost: a read that waits fails.
+    pub(super) fn lose_stream(&mut self, node: u8) {
+        let host = &mut self.replications[node as usize];
+        if let Some(stream) = host.stream.take() {
+            self.postgres.stop_stream(stream);
+        }
+        if let Some(ask) = self.replications[node as usize].reading.take() {
+            self.source_read(node, ask, Err(Failure::Unavailable("the replication connection was lost".into())));
+        }
+    }
+
+    pub(super) fn confirmed(&mut self, node: u8, stream: StreamId, lsn: dormouse_core::position::Lsn) {
+        self.digest.word(4);
+        if self.postgres.open_stream() == Some(stream) {
+            let verdict = self.oracle.confirmed(&self.postgres, lsn);
+            self.verdict(Entity::Replication(node), verdict);
+            self.postgres.confirm(stream, lsn);
+        }
+    }
+}

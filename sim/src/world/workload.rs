@@ -1,0 +1,166 @@
+//! The applications that write to the database: transactions that interleave, large ones, and commits that stay invisible.
+
+use super::{Event, World};
+use crate::chooser::{Kind, per_mille};
+use crate::entity::Entity;
+use crate::plan::{Family, PAGE_CHANGES, Plan};
+use crate::postgres::{TxId, Write, WriteError};
+use crate::probe::Probe;
+use std::time::Duration;
+
+const TABLES: u64 = 2;
+const KEYS: u64 = 10;
+const INVISIBLE_US: &[u64] = &[0, 5_000, 60_000, 400_000, 1_500_000];
+
+#[derive(Debug, Clone, Default)]
+struct Writer {
+    transaction: Option<TxId>,
+    changes_left: u64,
+}
+
+/// What the applications have done and will do.
+#[derive(Debug, Clone)]
+pub(super) struct Workload {
+    writers: Vec<Writer>,
+    transactions_left: u32,
+    values: u64,
+    /// Commits that are not visible yet, in commit order.
+    invisible: Vec<TxId>,
+}
+
+impl Workload {
+    pub(super) fn new(plan: &Plan) -> Self {
+        Self {
+            writers: vec![Writer::default(); plan.size.writers() as usize],
+            transactions_left: plan.size.transactions(),
+            values: 0,
+            invisible: Vec::new(),
+        }
+    }
+
+    /// Whether everything is written, and visible.
+    pub(super) fn is_done(&self) -> bool {
+        self.transactions_left == 0
+            && self.invisible.is_empty()
+            && self.writers.iter().all(|writer| writer.transaction.is_none())
+    }
+}
+
+impl World {
+    pub(super) fn begin_workload(&mut self) {
+        for writer in 0..self.plan.size.writers() {
+            let after = self.draw(writer, 400);
+            self.plan_in(Duration::from_millis(after), Event::Writes { writer });
+        }
+    }
+
+    fn draw(&mut self, writer: u8, bound: u64) -> u64 {
+        self.chooser.draw(Kind::Work, Entity::Writer(writer), bound)
+    }
+
+    /// A writer takes its next step: begin, write, or commit.
+    pub(super) fn writes(&mut self, writer: u8) {
+        self.digest.word(16);
+        let Writer { transaction, changes_left } = self.workload.writers[writer as usize];
+        let Some(tx) = transaction else { return self.begin_transaction(writer) };
+        if self.postgres.open().all(|open| open != tx) {
+            self.workload.writers[writer as usize].transaction = None; // Postgres restarted and rolled it back.
+            return self.rest(writer);
+        }
+        if changes_left == 0 {
+            return self.end_transaction(writer, tx);
+        }
+        // A large transaction writes several changes in a row.
+        let run = if changes_left > 6 { 4 } else { 1 };
+        for _ in 0..run.min(changes_left) {
+            self.write_something(writer, tx);
+        }
+        self.workload.writers[writer as usize].changes_left -= run.min(changes_left);
+        let gap = if self.plan.has(Family::Overlap) { self.draw(writer, 120_000) } else { self.draw(writer, 2_000) };
+        self.plan_in(Duration::from_micros(gap), Event::Writes { writer });
+    }
+
+    fn begin_transaction(&mut self, writer: u8) {
+        if self.workload.transactions_left == 0 {
+            return;
+        }
+        self.workload.transactions_left -= 1;
+        let large = self.plan.has(Family::Large) && self.draw(writer, 4) == 0;
+        let changes = match large {
+            true => u64::from(PAGE_CHANGES) + self.draw(writer, 3 * u64::from(PAGE_CHANGES)),
+            false => 1 + self.draw(writer, 4),
+        };
+        let tx = self.postgres.begin();
+        self.workload.writers[writer as usize] = Writer { transaction: Some(tx), changes_left: changes };
+        self.queue.push(self.now, Event::Writes { writer });
+    }
+
+    fn end_transaction(&mut self, writer: u8, tx: TxId) {
+        self.workload.writers[writer as usize].transaction = None;
+        if self.draw(writer, 16) == 0 {
+            self.postgres.abort(tx);
+        } else if let Some(committed) = self.postgres.commit(self.now, tx) {
+            self.trace.note(self.now, || {
+                format!("writer/{writer} commits xid {} at {} end {}", committed.xid, committed.commit_lsn, committed.end_lsn)
+            });
+            self.workload.invisible.push(tx);
+            let weight = if self.plan.has(Family::Invisible) { per_mille(400) } else { 0 };
+            let held = self.choose(Kind::HeldInvisible, Entity::Writer(writer), INVISIBLE_US.len() as u64, weight);
+            if held == 0 {
+                self.visible(tx);
+            } else {
+                self.hit(Probe::CommitInvisible);
+                let micros = INVISIBLE_US[usize::try_from(held).unwrap_or(0)];
+                self.plan_in(Duration::from_micros(micros), Event::Visible { tx });
+            }
+        }
+        self.rest(writer);
+    }
+
+    pub(super) fn visible(&mut self, tx: TxId) {
+        if self.workload.invisible.first().is_some_and(|first| *first != tx) {
+            self.hit(Probe::VisibleOutOfOrder);
+        }
+        self.workload.invisible.retain(|other| *other != tx);
+        if self.postgres.make_visible(tx) {
+            self.trace.note(self.now, || format!("transaction {} is visible", tx.0));
+        }
+    }
+
+    /// All that was invisible has become visible, by a restart of Postgres.
+    pub(super) fn all_visible(&mut self) {
+        self.workload.invisible.clear();
+    }
+
+    fn rest(&mut self, writer: u8) {
+        let rests = self.plan.has(Family::Idle) && self.draw(writer, 5) == 0;
+        let gap = if rests { 800 + self.draw(writer, 2_000) } else { 5 + self.draw(writer, 500) };
+        self.plan_in(Duration::from_millis(gap), Event::Writes { writer });
+    }
+
+    fn write_something(&mut self, writer: u8, tx: TxId) {
+        const TRIES: u32 = 4;
+        for _ in 0..TRIES {
+            let write = self.draw_write(writer);
+            match self.postgres.write(tx, write) {
+                Ok(()) | Err(WriteError::Ended | WriteError::NoSuchTable) => return,
+                Err(WriteError::Locked | WriteError::NoSuchRow | WriteError::RowExists) => {}
+            }
+        }
+    }
+
+    fn draw_write(&mut self, writer: u8) -> Write {
+        #[expect(clippy::cast_possible_truncation, reason = "there are a few tables")]
+        let table = self.draw(writer, TABLES) as usize;
+        let key = self.draw(writer, KEYS);
+        self.workload.values += 1;
+        let value = self.workload.values;
+        match self.draw(writer, 40) {
+            0..=15 => Write::Insert { table, key, value },
+            16..=25 => Write::Update { table, key, value, large: value % 2 == 0 },
+            26..=32 => Write::Delete { table, key },
+            33..=38 => Write::Move { table, key, to: self.draw(writer, KEYS), value },
+            _ => Write::Truncate { table },
+        }
+    }
+}
