@@ -4,6 +4,7 @@
 //! One loop takes the least event by time, class and a stable key; everything undetermined is asked of one chooser.
 
 pub mod chooser;
+pub mod cli;
 pub mod digest;
 pub mod entity;
 pub mod oracle;

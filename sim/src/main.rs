@@ -1,2 +1,7 @@
 //! The command `dormouse-sim`.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    dormouse_sim::cli::run()
+}

@@ -45,7 +45,8 @@ impl Oracle {
                 if let Some(was) = was.as_ref().filter(|was| was.epoch > ask.question.epoch)
                     && !postgres.registrations().contains_key(client)
                 {
-                    let event = format!("a session of epoch {} removed {client}'s of {}", ask.question.epoch.0, was.epoch.0);
+                    let event =
+                        format!("a session of epoch {} removed {client}'s of {}", ask.question.epoch.0, was.epoch.0);
                     return broken(Promise::Durable, "registry", event);
                 }
                 Ok(())
@@ -67,7 +68,8 @@ impl Oracle {
             let now = postgres.registrations().get(client);
             let changed = now.is_none_or(|now| now.position != was.position);
             if changed && was.epoch > *epoch {
-                let event = format!("a session of epoch {} wrote the position of {client}'s of {}", epoch.0, was.epoch.0);
+                let event =
+                    format!("a session of epoch {} wrote the position of {client}'s of {}", epoch.0, was.epoch.0);
                 return broken(Promise::Durable, "registry", event);
             }
             let back = |now: &Waypoint, was: &Waypoint| now.era == was.era && now.position < was.position;

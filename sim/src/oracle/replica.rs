@@ -57,7 +57,8 @@ impl Oracle {
             self.note_held(client as usize, staged);
         }
         if held.anomalies > before.anomalies {
-            let event = format!("{} changes did not fit the rows, after {:?}", held.anomalies - before.anomalies, held.shown);
+            let event =
+                format!("{} changes did not fit the rows, after {:?}", held.anomalies - before.anomalies, held.shown);
             return broken(Promise::Complete, "anomalies", event);
         }
         if held.shown == before.shown {
@@ -103,7 +104,13 @@ impl Oracle {
         }
         let first = page.transactions.first().map_or(page.after.commit_lsn, |first| {
             // What the client had already was cut off.
-            postgres.commits().iter().rev().map(|commit| commit.commit_lsn).find(|lsn| *lsn < first.commit_lsn).unwrap_or(Lsn::ZERO)
+            postgres
+                .commits()
+                .iter()
+                .rev()
+                .map(|commit| commit.commit_lsn)
+                .find(|lsn| *lsn < first.commit_lsn)
+                .unwrap_or(Lsn::ZERO)
         });
         exactly(postgres, first.max(page.after.commit_lsn), page.through.position.commit_lsn, page)
     }
@@ -152,7 +159,8 @@ fn exactly(postgres: &Postgres, after: Lsn, through: Lsn, page: &Page) -> Checke
         }
         let whole = transaction.first > 0 || transaction.changes.len() == commit.changes.len();
         if transaction.xid != commit.xid || !whole {
-            let event = format!("{} has {} of {} changes", commit.commit_lsn, transaction.changes.len(), commit.changes.len());
+            let event =
+                format!("{} has {} of {} changes", commit.commit_lsn, transaction.changes.len(), commit.changes.len());
             return broken(Promise::Atomic, "once", event);
         }
     }

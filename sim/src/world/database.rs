@@ -88,7 +88,8 @@ impl World {
         if is_append {
             self.replications[node as usize].recording += 1;
         }
-        let event = Event::ReplicationAsks { node, life, question: Box::new(question), answered: fate == Fate::Answered };
+        let event =
+            Event::ReplicationAsks { node, life, question: Box::new(question), answered: fate == Fate::Answered };
         self.plan_in(to + late, event);
     }
 
@@ -234,7 +235,8 @@ impl World {
             | Output::WantCovered { .. }
             | Output::DropSpool { .. } => return, // These are no questions to the database.
         };
-        if let Input::HistoryRead(Answer { reply: Ok(dormouse_core::history::HistoryRead::Page { page, .. }), .. }) = &input
+        if let Input::HistoryRead(Answer { reply: Ok(dormouse_core::history::HistoryRead::Page { page, .. }), .. }) =
+            &input
             && page.is_piece()
         {
             self.hit(Probe::PieceRead);

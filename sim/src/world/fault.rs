@@ -84,7 +84,7 @@ impl World {
         }
         let weight = self.weight(Family::SilentAlter, per_mille(10));
         let alter = self.choose(Kind::SilentAlter, Entity::Postgres, 5, weight);
-        if alter != 0 && self.postgres.alter_table((alter % 2) as usize, alter > 2) {
+        if alter != 0 && self.postgres.alter_table((alter % 2) as usize, alter > 2).is_ok() {
             self.hit(Probe::SilentAlter);
         }
         if self.happens(Kind::ForeignWal, Entity::Postgres, per_mille(30)) {

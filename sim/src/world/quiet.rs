@@ -88,7 +88,10 @@ impl World {
             let shown = if self.plan.is_thin(client) { self.oracle.thin_mark(client) } else { host.store.held().shown };
             let at = shown.map_or(Lsn::ZERO, |shown| shown.position.commit_lsn);
             if at < last {
-                return Some((Entity::Client(client), format!("client/{client} shows {at}, the last commit is {last}")));
+                return Some((
+                    Entity::Client(client),
+                    format!("client/{client} shows {at}, the last commit is {last}"),
+                ));
             }
         }
         None

@@ -101,7 +101,10 @@ impl World {
             self.postgres.abort(tx);
         } else if let Some(committed) = self.postgres.commit(self.now, tx) {
             self.trace.note(self.now, || {
-                format!("writer/{writer} commits xid {} at {} end {}", committed.xid, committed.commit_lsn, committed.end_lsn)
+                format!(
+                    "writer/{writer} commits xid {} at {} end {}",
+                    committed.xid, committed.commit_lsn, committed.end_lsn
+                )
             });
             self.workload.invisible.push(tx);
             let weight = if self.plan.has(Family::Invisible) { per_mille(400) } else { 0 };

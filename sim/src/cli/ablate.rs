@@ -1,0 +1,152 @@
+//! `ablate`: every safeguard is load-bearing, or it is a defect.
+
+use super::{AblateArgs, USAGE};
+use dormouse_core::safeguard::{ABLATION, Safeguard, Safeguards};
+
+const BUILD: &str = "cargo run --release -p dormouse-sim --features ablation --target-dir target/ablation -- ablate";
+
+pub(super) fn run(args: &AblateArgs) -> u8 {
+    if !ABLATION {
+        eprintln!("the safeguards of this build cannot be switched off; run: {BUILD}");
+        return USAGE;
+    }
+    ablated::run(args)
+}
+
+/// All safeguards but one.
+pub(super) fn without(name: &str) -> Result<Safeguards, String> {
+    if !ABLATION {
+        return Err(format!("the safeguards of this build cannot be switched off; build as in: {BUILD}"));
+    }
+    let safeguard = find(name)?;
+    Ok(ablated::without(safeguard))
+}
+
+fn find(name: &str) -> Result<Safeguard, String> {
+    let found = Safeguard::ALL.iter().copied().find(|safeguard| safeguard.name().eq_ignore_ascii_case(name));
+    found.ok_or_else(|| {
+        let names: Vec<_> = Safeguard::ALL.iter().map(|safeguard| safeguard.name()).collect();
+        format!("{name:?} is no safeguard: {}", names.join(", "))
+    })
+}
+
+#[cfg(not(feature = "ablation"))]
+mod ablated {
+    use super::{AblateArgs, Safeguard, Safeguards, USAGE};
+
+    pub(super) const fn run(_: &AblateArgs) -> u8 {
+        USAGE
+    }
+
+    pub(super) const fn without(_: Safeguard) -> Safeguards {
+        Safeguards::ALL
+    }
+}
+
+#[cfg(feature = "ablation")]
+mod ablated {
+    use super::super::pool::{self, Job, Outcome};
+    use super::{AblateArgs, Safeguard, Safeguards, USAGE, find};
+    use crate::cli::{OK, VIOLATED};
+    use crate::plan::Size;
+    use serde_json::{Value, json};
+
+    pub(super) const fn without(safeguard: Safeguard) -> Safeguards {
+        Safeguards::ALL.without(safeguard)
+    }
+
+    /// The promises that must break without a safeguard: any of these is the race it prevents.
+    const fn expected(safeguard: Safeguard) -> &'static [&'static str] {
+        match safeguard {
+            Safeguard::CoveredBeforeConfirm
+            | Safeguard::RecordBeforeAnnounce
+            | Safeguard::EpochFence
+            | Safeguard::MonotonicPosition => &["Durable"],
+            Safeguard::Fresh => &["Fresh"],
+            Safeguard::TransactionRowLast => &["Atomic", "Complete"],
+            Safeguard::CompareAndSet
+            | Safeguard::EraStartWait
+            | Safeguard::SeamFilter
+            | Safeguard::SeamEndsAtF
+            | Safeguard::SeamAwaitsCovered => &["Complete", "Ordered"],
+            Safeguard::ChainedPages => &["Complete", "Ordered", "Atomic", "Invariant"],
+            Safeguard::AnswerIncarnation => &["Durable", "Complete", "Fresh", "Ordered", "Invariant", "Converges"],
+        }
+    }
+
+    pub(super) fn run(args: &AblateArgs) -> u8 {
+        let wanted = match &args.name {
+            None => Safeguard::ALL.to_vec(),
+            Some(name) => match find(name) {
+                Ok(safeguard) => vec![safeguard],
+                Err(why) => {
+                    eprintln!("{why}");
+                    return USAGE;
+                }
+            },
+        };
+        let results: Vec<_> = wanted.into_iter().map(|safeguard| ablate(args, safeguard)).collect();
+        let ok = results.iter().all(|(_, found)| *found);
+        if args.json {
+            let safeguards: Vec<_> = results.into_iter().map(|(value, _)| value).collect();
+            println!("{}", json!({ "v": 1, "ok": ok, "safeguards": safeguards }));
+        }
+        if ok { OK } else { VIOLATED }
+    }
+
+    fn ablate(args: &AblateArgs, safeguard: Safeguard) -> (Value, bool) {
+        let expected = expected(safeguard);
+        let mut from = args.from;
+        let (mut seeds, mut cpu_ms, mut others) = (0, 0, 0);
+        loop {
+            let job = Job {
+                size: Size::S,
+                from,
+                seeds: args.seeds.saturating_sub(seeds),
+                seconds: None,
+                safeguards: without(safeguard),
+                violations_max: 1,
+                threads: args.threads,
+                progress: false,
+                twice_every: 0,
+            };
+            let outcome: Outcome = pool::run(&job);
+            seeds += outcome.count;
+            from += outcome.count;
+            cpu_ms += u64::try_from(outcome.wall.as_millis()).unwrap_or(u64::MAX) * outcome.cores as u64;
+            let found = outcome.violations.iter().find(|found| expected.contains(&found.promise.as_str()));
+            if let Some(found) = found {
+                if !args.json {
+                    println!(
+                        "{}: {} broken after {seeds} seeds ({cpu_ms} ms of one core)",
+                        safeguard.name(),
+                        found.promise
+                    );
+                    println!("  {}: {} ({})", found.entity, found.event, found.oracle);
+                    println!("  replay S:{} --without {}", found.seed, safeguard.name());
+                    found.choices.iter().for_each(|choice| println!("    {choice}"));
+                }
+                let value = json!({
+                    "name": safeguard.name(), "expected": expected, "found": true, "promise": found.promise,
+                    "oracle": found.oracle, "entity": found.entity, "event": found.event,
+                    "seed": format!("S:{}", found.seed), "seeds": seeds, "cpu_ms": cpu_ms, "trace": found.choices,
+                });
+                return (value, true);
+            }
+            others += outcome.violations.len();
+            if seeds >= args.seeds || outcome.count == 0 {
+                if !args.json {
+                    println!(
+                        "{}: NOT FOUND in {seeds} seeds ({others} violations of other promises)",
+                        safeguard.name()
+                    );
+                }
+                let value = json!({
+                    "name": safeguard.name(), "expected": expected, "found": false, "promise": null,
+                    "seeds": seeds, "cpu_ms": cpu_ms, "trace": [],
+                });
+                return (value, false);
+            }
+        }
+    }
+}

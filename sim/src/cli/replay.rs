@@ -1,0 +1,60 @@
+//! `replay`: one seed in words.
+
+use super::{OK, ReplayArgs, USAGE, VIOLATED, parse_seed};
+use crate::trace::Trace;
+use crate::world::World;
+use dormouse_core::safeguard::Safeguards;
+use serde_json::json;
+
+pub(super) fn run(args: &ReplayArgs) -> u8 {
+    let Some((size, seed)) = parse_seed(&args.seed) else {
+        eprintln!("{:?} is no seed: write S:123, M:123, L:123 or 123", args.seed);
+        return USAGE;
+    };
+    let safeguards = match &args.without {
+        None => Safeguards::ALL,
+        Some(name) => match super::ablate::without(name) {
+            Ok(safeguards) => safeguards,
+            Err(why) => {
+                eprintln!("{why}");
+                return USAGE;
+            }
+        },
+    };
+    let mut world = World::new(seed, size, safeguards, Trace::kept());
+    world.run();
+    if args.json {
+        let violation = world.violation.as_ref().map(|v| {
+            json!({ "promise": v.promise.to_string(), "oracle": v.oracle, "entity": v.entity.to_string(), "event": v.event })
+        });
+        println!(
+            "{}",
+            json!({
+                "v": 1, "ok": violation.is_none(), "seed": format!("{size}:{seed}"), "events": world.events,
+                "hash": world.digest.to_string(), "families": world.plan.families.to_string(), "violation": violation,
+                "choices": world.chooser.made.iter().map(ToString::to_string).collect::<Vec<_>>(),
+                "trace": world.trace.lines(),
+            })
+        );
+    } else {
+        print(args, &world);
+    }
+    if world.violation.is_some() { VIOLATED } else { OK }
+}
+
+fn print(args: &ReplayArgs, world: &World) {
+    println!("seed {}:{} with {}", world.plan.size, world.plan.seed, world.plan.families);
+    let lines = world.trace.lines();
+    if args.all {
+        lines.iter().for_each(|line| println!("{line}"));
+    } else {
+        println!("its choices that were not quiet:");
+        lines.iter().filter(|line| line.contains(" ** ")).for_each(|line| println!("{line}"));
+        println!("its last events:");
+        lines[lines.len().saturating_sub(args.lines)..].iter().for_each(|line| println!("{line}"));
+    }
+    match &world.violation {
+        Some(v) => println!("{} is broken ({}) for {}: {}", v.promise, v.oracle, v.entity, v.event),
+        None => println!("nothing broke in {} events, hash {}", world.events, world.digest),
+    }
+}
