@@ -1,0 +1,165 @@
+//! What the hub knows of the end of history, and what a new era or schema means for its sessions.
+
+use super::Hub;
+use super::desk::Timer;
+use super::retry::Kind;
+use super::session::{Fresh, Serve, Session};
+use crate::ask::Answer;
+use crate::fault::ResyncReason;
+use crate::history::{Head, ReadHead};
+use crate::position::Lsn;
+use crate::session::SessionId;
+use crate::time::Timestamp;
+
+impl Hub {
+    /// Takes in what an answer or an announcement says of the head. False when it is of an era that may be past: then the
+    /// head is read, and what was said is not to be used.
+    pub(super) fn learn(&mut self, head: &Head, now: Timestamp) -> bool {
+        let Some(known) = self.desk.head else {
+            self.adopt(head, now);
+            return true;
+        };
+        if head.era() != known.era() {
+            let later = head.era().counter > known.era().counter;
+            if later {
+                self.adopt(head, now);
+            } else {
+                self.desk.ask_head();
+            }
+            return later;
+        }
+        let mut merged = if head.position() > known.position() { *head } else { known };
+        merged.waypoint.schema = head.schema().max(known.schema());
+        merged.covered = head.covered.max(known.covered);
+        self.desk.head = Some(merged);
+        if merged.schema() != known.schema() {
+            self.begin_anew(&merged, now);
+        }
+        true
+    }
+
+    /// Goes over to another era, or to the first head that this life hears of.
+    fn adopt(&mut self, head: &Head, now: Timestamp) {
+        let first = self.desk.head.is_none();
+        self.desk.head = Some(*head);
+        self.desk.wanted = Lsn::ZERO;
+        self.desk.waiting.clear();
+        self.begin_anew(head, now);
+        if first {
+            self.resync_beyond(head, now);
+            for id in self.slab.ids_where(|session| session.served().is_some()) {
+                self.settle_early_ack(id, now);
+                self.serve(id, now, |served, desk| served.drive(desk, now));
+            }
+        }
+    }
+
+    /// Nothing of another era or schema is used any more; sessions that stand in one get everything again.
+    fn begin_anew(&mut self, head: &Head, now: Timestamp) {
+        self.desk.ring.restart(None);
+        self.desk.spools.kill_others(head);
+        self.desk.shapes.clear();
+        let mut strangers = Vec::new();
+        for served in self.slab.iter_mut().filter_map(Session::served_mut) {
+            served.peer.told = super::shapes::Told::default();
+            if (served.peer.era, served.peer.schema) != (head.era(), head.schema()) {
+                strangers.push(served.peer.id);
+            }
+        }
+        for id in strangers {
+            self.serve(id, now, |served, desk| {
+                let peer = &mut served.peer;
+                let reason = if peer.era == head.era() { ResyncReason::SchemaChanged } else { ResyncReason::OtherEra };
+                if peer.era != head.era() && peer.fresh != Fresh::Told {
+                    peer.fresh = Fresh::NoMark; // W was read in an era that has ended.
+                    desk.markless.push(id);
+                }
+                (peer.era, peer.schema) = (head.era(), head.schema());
+                served.resync(reason, desk, now);
+            });
+        }
+    }
+
+    /// The head was read. When it was asked for later than what is known was learned, it is right.
+    pub(super) fn on_head_read(&mut self, answer: Answer<ReadHead>, now: Timestamp) {
+        let safeguards = self.desk.config.safeguards;
+        let Some((before, reply)) = self.desk.heads.take(&mut self.desk.asker, safeguards, answer) else { return };
+        let Ok(head) = reply else {
+            let at = self.desk.patience.failed(Kind::Head, now, &self.desk.config);
+            self.desk.timers.set_at_latest(Timer::Poll, at);
+            return;
+        };
+        self.desk.patience.succeeded(Kind::Head);
+        match before {
+            Some(before) if Some(before.era()) == self.desk.head.map(|known| known.era()) => {
+                if head.era() != before.era() {
+                    self.adopt(&head, now);
+                } else if head.position() < before.position() {
+                    self.go_back(&head, now);
+                } else {
+                    self.learn(&head, now);
+                }
+            }
+            _ => {
+                self.learn(&head, now);
+            }
+        }
+        if self.desk.ring.end() < Some(head.position()) {
+            self.desk.suspect = Some(head.position());
+            self.desk.set_after(Timer::Lag, self.desk.config.scan_every, now);
+        }
+    }
+
+    /// History has lost its end: the database was restored. Whoever was sent what is gone gets everything again.
+    fn go_back(&mut self, head: &Head, now: Timestamp) {
+        self.desk.head = Some(*head);
+        self.desk.ring.restart(None);
+        self.desk.spools.kill_all();
+        for id in self.slab.ids_where(|session| session.served().is_some_and(|served| served.flow().is_none())) {
+            self.serve(id, now, |served, desk| served.restart_backfill(desk, now));
+        }
+        self.resync_beyond(head, now);
+    }
+
+    /// Whoever was sent more than there is gets everything again.
+    fn resync_beyond(&mut self, head: &Head, now: Timestamp) {
+        let beyond = |session: &Session| session.served()?.flow().map(|flow| flow.sent > head.position());
+        for id in self.slab.ids_where(|session| beyond(session) == Some(true)) {
+            self.serve(id, now, |served, desk| served.resync(ResyncReason::UnknownPosition, desk, now));
+        }
+    }
+
+    /// Live sessions that still lack what the head was read to be have missed an announcement.
+    pub(super) fn on_lag(&mut self, now: Timestamp) {
+        if let Some(suspect) = self.desk.suspect.take() {
+            self.let_fall_back(suspect, now);
+        }
+    }
+
+    /// Covered has grown, perhaps: whoever waited for it goes on.
+    pub(super) fn settle_covered(&mut self, now: Timestamp) {
+        let Some(head) = self.desk.head else { return };
+        let is_reached = |(lsn, _): &(Lsn, SessionId)| *lsn <= head.covered;
+        while let Some((_, id)) = self.desk.waiting.first().copied().filter(is_reached) {
+            self.desk.waiting.pop_first();
+            self.serve(id, now, |served, desk| served.drive(desk, now));
+        }
+    }
+
+    /// Says again up to where covered is waited for, in case it was not heard.
+    pub(super) fn on_want(&mut self, now: Timestamp) {
+        let slab = &self.slab;
+        let waits = |id: SessionId, lsn: Lsn| {
+            slab.get(id).and_then(Session::served).is_some_and(|served| match &served.serve {
+                Serve::Backfill(_) => true,
+                Serve::CatchUp { .. } => false,
+                Serve::Live(_) => served.peer.fresh == Fresh::Waiting(lsn),
+            })
+        };
+        self.desk.waiting.retain(|(lsn, id)| waits(*id, *lsn));
+        if let Some((lsn, _)) = self.desk.waiting.first() {
+            self.desk.outputs.push_back(super::Output::WantCovered { lsn: *lsn });
+            self.desk.set_after(Timer::Want, self.desk.config.want_covered_every, now);
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Transcripts: what goes in, and what comes out.
