@@ -18,15 +18,17 @@ mod slot;
 mod snapshot;
 mod tables;
 mod wal;
+mod writes;
 mod xids;
 
-pub use application::{Committed, TxId, Write, WriteError};
+pub use application::{Committed, TxId};
 pub use lease::Lease;
 pub use oracle::Verdict;
 pub use registry::Registration;
 pub use slot::StreamId;
 pub use snapshot::SnapshotBegun;
 pub use wal::{Commit, Decoded, Expected, Sums, TABLES_MAX};
+pub use writes::{Write, WriteError};
 
 use application::Transaction;
 use dormouse_core::fault::Failure;
@@ -57,6 +59,8 @@ pub struct Config {
     pub chunk_rows: usize,
     /// About how many bytes the large column holds, which updates may leave unchanged.
     pub large_bytes: usize,
+    /// Whether our own transactions take xids of this cluster. If not, our tables live in another one, as the design allows.
+    pub own_xids: bool,
 }
 
 impl Default for Config {
@@ -68,6 +72,7 @@ impl Default for Config {
             seed: 0,
             chunk_rows: 3,
             large_bytes: 24,
+            own_xids: true,
         }
     }
 }
@@ -151,9 +156,12 @@ impl Postgres {
 
     /// One transaction on tables of our schema: it takes an xid and makes WAL, and the stream tells nothing of it.
     fn own_write(&mut self) -> Xid {
-        let xid = self.xids.allot();
         self.wal.append(wal::OWN_WRITE_BYTES);
         self.wal.flush();
+        if !self.config.own_xids {
+            return self.xids.next();
+        }
+        let xid = self.xids.allot();
         self.xids.complete(xid);
         xid
     }
@@ -162,3 +170,6 @@ impl Postgres {
 fn unavailable<T>(why: &str) -> Result<T, Failure> {
     Err(Failure::Unavailable(why.into()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,97 +1,18 @@
 //! The application's side: transactions that interleave, commit, and become visible in an order of their own.
 
 use super::Postgres;
-use super::tables::Table;
 use super::wal::{Decoded, Sums, TABLES_MAX};
-use dormouse_core::change::Change;
+use super::writes::Write;
 use dormouse_core::position::{CommitTime, Lsn};
 use dormouse_core::rng::mix;
 use dormouse_core::row::Row;
 use dormouse_core::time::Timestamp;
 use dormouse_core::xid::{Snapshot, Xid};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 /// Names a transaction of the application, before and after it has an xid. Never used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TxId(pub u64);
-
-/// One statement of the application.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Write {
-    /// A new row.
-    Insert {
-        /// Index of the table.
-        table: usize,
-        /// Its key.
-        key: u64,
-        /// Its value; the large column follows from it.
-        value: u64,
-    },
-    /// Another value.
-    Update {
-        /// Index of the table.
-        table: usize,
-        /// Of the row.
-        key: u64,
-        /// The new value.
-        value: u64,
-        /// Whether the large column follows; else the stream says `unchanged`.
-        large: bool,
-    },
-    /// Another key, and another value; the large column is left alone.
-    Move {
-        /// Index of the table.
-        table: usize,
-        /// Of the row so far.
-        key: u64,
-        /// Its new key.
-        to: u64,
-        /// The new value.
-        value: u64,
-    },
-    /// No row any more.
-    Delete {
-        /// Index of the table.
-        table: usize,
-        /// Of the row.
-        key: u64,
-    },
-    /// No rows any more.
-    Truncate {
-        /// Index of the table.
-        table: usize,
-    },
-}
-
-impl Write {
-    /// The index of the table that is written.
-    #[must_use]
-    pub const fn table(&self) -> usize {
-        match self {
-            Self::Insert { table, .. }
-            | Self::Update { table, .. }
-            | Self::Move { table, .. }
-            | Self::Delete { table, .. }
-            | Self::Truncate { table } => *table,
-        }
-    }
-}
-
-/// Why a statement of the application had no effect. The transaction goes on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WriteError {
-    /// Another transaction, not yet visible, or a snapshot holds a lock: Postgres would wait.
-    Locked,
-    /// There is no row with this key.
-    NoSuchRow,
-    /// There is a row with this key.
-    RowExists,
-    /// There is no such table.
-    NoSuchTable,
-    /// The transaction has ended or has written its commit record.
-    Ended,
-}
 
 /// Where a commit record stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,12 +30,12 @@ pub struct Committed {
 pub(super) struct Transaction {
     pub(super) xid: Option<Xid>,
     pub(super) committed: Option<Lsn>,
-    changes: Vec<Decoded>,
+    pub(super) changes: Vec<Decoded>,
     publishes: bool,
-    truncated: BTreeSet<usize>,
-    rows: BTreeMap<(usize, u64), Option<Row>>,
-    delta: Sums,
-    touched: [bool; TABLES_MAX],
+    pub(super) truncated: BTreeSet<usize>,
+    pub(super) rows: BTreeMap<(usize, u64), Option<Row>>,
+    pub(super) delta: Sums,
+    pub(super) touched: [bool; TABLES_MAX],
 }
 
 impl Postgres {
@@ -130,44 +51,6 @@ impl Postgres {
     pub fn assign_xid(&mut self, tx: TxId) -> Option<Xid> {
         let transaction = self.transactions.get_mut(&tx)?;
         Some(*transaction.xid.get_or_insert_with(|| self.xids.allot()))
-    }
-
-    /// Carries out one statement.
-    ///
-    /// # Errors
-    /// When it has no effect.
-    pub fn write(&mut self, tx: TxId, write: Write) -> Result<(), WriteError> {
-        self.check_locks(tx, write)?;
-        let (change, rows) = self.plan(tx, write)?;
-        let n = write.table();
-        self.assign_xid(tx);
-        self.wal.append_change(&change);
-        let transaction = self.transactions.get_mut(&tx).ok_or(WriteError::Ended)?;
-        let table = &mut self.tables[n];
-        transaction.changes.push(Decoded { relation: Arc::clone(&table.relation), change });
-        transaction.touched[n] = true;
-        table.writers.insert(tx);
-        let mut delta = 0_u128;
-        if let Write::Truncate { .. } = write {
-            table.exclusive = Some(tx);
-            for row in current_rows(transaction, table, n) {
-                delta = delta.wrapping_sub(table.hash(row));
-            }
-            transaction.rows.retain(|(table, _), _| *table != n);
-            transaction.truncated.insert(n);
-        }
-        for (key, row) in rows {
-            if let Some(old) = current_row(transaction, table, n, key) {
-                delta = delta.wrapping_sub(table.hash(old));
-            }
-            if let Some(new) = &row {
-                delta = delta.wrapping_add(table.hash(new));
-            }
-            table.locks.insert(key, tx);
-            transaction.rows.insert((n, key), row);
-        }
-        transaction.delta.0[n] = transaction.delta.0[n].wrapping_add(delta);
-        Ok(())
     }
 
     /// Writes and flushes the commit record: decoded from now on, though no snapshot sees it before [`Postgres::make_visible`].
@@ -268,77 +151,4 @@ impl Postgres {
             self.xids.complete(xid);
         }
     }
-
-    fn check_locks(&self, tx: TxId, write: Write) -> Result<(), WriteError> {
-        let transaction = self.transactions.get(&tx).ok_or(WriteError::Ended)?;
-        if transaction.committed.is_some() {
-            return Err(WriteError::Ended);
-        }
-        let table = self.tables.get(write.table()).ok_or(WriteError::NoSuchTable)?;
-        let free = |key| table.locks.get(&key).is_none_or(|owner| *owner == tx);
-        let free = table.exclusive.is_none_or(|owner| owner == tx)
-            && match write {
-                Write::Insert { key, .. } | Write::Update { key, .. } | Write::Delete { key, .. } => free(key),
-                Write::Move { key, to, .. } => free(key) && free(to),
-                Write::Truncate { .. } => table.readers == 0 && table.writers.iter().all(|writer| *writer == tx),
-            };
-        if free { Ok(()) } else { Err(WriteError::Locked) }
-    }
-
-    /// What the stream will tell of a statement, and the rows it leaves.
-    fn plan(&self, tx: TxId, write: Write) -> Result<(Change, Vec<(u64, Option<Row>)>), WriteError> {
-        let transaction = self.transactions.get(&tx).ok_or(WriteError::Ended)?;
-        let table = &self.tables[write.table()];
-        let relation = table.relation.id;
-        let current = |key| current_row(transaction, table, write.table(), key);
-        Ok(match write {
-            Write::Insert { key, value, .. } => {
-                if current(key).is_some() {
-                    return Err(WriteError::RowExists);
-                }
-                let row = table.row(key, value, self.config.large_bytes);
-                (Change::Insert { relation, row: row.clone() }, vec![(key, Some(row))])
-            }
-            Write::Update { key, value, large: true, .. } => {
-                current(key).ok_or(WriteError::NoSuchRow)?;
-                let row = table.row(key, value, self.config.large_bytes);
-                (Change::Update { relation, row: row.clone() }, vec![(key, Some(row))])
-            }
-            Write::Update { key, value, large: false, .. } => {
-                let row = Table::with(current(key).ok_or(WriteError::NoSuchRow)?, key, value);
-                (Change::Update { relation, row: Table::unchanged_large(&row) }, vec![(key, Some(row))])
-            }
-            Write::Move { key, to, value, .. } => {
-                let old = current(key).ok_or(WriteError::NoSuchRow)?;
-                if current(to).is_some() {
-                    return Err(WriteError::RowExists);
-                }
-                let row = Table::with(old, to, value);
-                let told = Change::Move { relation, old_key: Table::key(key), row: Table::unchanged_large(&row) };
-                (told, vec![(key, None), (to, Some(row))])
-            }
-            Write::Delete { key, .. } => {
-                current(key).ok_or(WriteError::NoSuchRow)?;
-                (Change::Delete { relation, key: Table::key(key) }, vec![(key, None)])
-            }
-            Write::Truncate { .. } => (Change::Truncate { relation }, Vec::new()),
-        })
-    }
-}
-
-/// A row as its transaction sees it.
-fn current_row<'a>(transaction: &'a Transaction, table: &'a Table, n: usize, key: u64) -> Option<&'a Row> {
-    match transaction.rows.get(&(n, key)) {
-        Some(own) => own.as_ref(),
-        None if transaction.truncated.contains(&n) => None,
-        None => table.rows.get(&key),
-    }
-}
-
-/// All rows of a table as a transaction sees them.
-fn current_rows<'a>(transaction: &'a Transaction, table: &'a Table, n: usize) -> impl Iterator<Item = &'a Row> {
-    let own = transaction.rows.range((n, 0)..=(n, u64::MAX)).filter_map(|(_, row)| row.as_ref());
-    let truncated = transaction.truncated.contains(&n);
-    let others = table.rows.iter().filter(move |(key, _)| !truncated && !transaction.rows.contains_key(&(n, **key)));
-    own.chain(others.map(|(_, row)| row))
 }

@@ -125,7 +125,7 @@ impl Postgres {
             let x0 = pg.own_write();
             let counter = pg.eras.last().map_or(1, |era| era.era.counter + 1);
             let era = Era { counter, id: mix(pg.config.seed ^ u64::from(counter)) };
-            let schema = pg.eras.last().map_or(SchemaVersion(1), |era| era.schema);
+            let schema = SchemaVersion(pg.eras.last().map_or(1, |era| era.schema.0 + 1));
             let noted = vec![(schema, alterations_in(&ask.fingerprints))];
             let (evidence, fingerprints) = (ask.evidence.clone(), ask.fingerprints.clone());
             let (start, covered) = (ask.start, ask.start);
@@ -173,7 +173,8 @@ impl Postgres {
         self.fenced(ask.token, |pg| pg.fingerprints())
     }
 
-    /// Answers [`RaiseSchema`].
+    /// Answers [`RaiseSchema`]. A raised number raises X0 as well: a table may have become published while a transaction
+    /// was writing to it, and what that one wrote is in neither stream nor an earlier snapshot.
     ///
     /// # Errors
     /// Before the first era.
@@ -181,15 +182,15 @@ impl Postgres {
         if !self.holds_lease(ask.token) {
             return Ok(Fenced::Superseded);
         }
+        let xid = self.own_write();
         let Some(era) = self.eras.last_mut() else { return unavailable("no era has begun") };
         era.fingerprints = ask.fingerprints.clone();
         if ask.reason.is_some() {
             era.schema.0 += 1;
+            era.x0 = era.x0.max(xid);
             era.noted.push((era.schema, alterations_in(&ask.fingerprints)));
         }
-        let schema = era.schema;
-        self.own_write();
-        Ok(Fenced::Done(schema))
+        Ok(Fenced::Done(era.schema))
     }
 
     /// Answers [`ReadHead`].

@@ -71,18 +71,23 @@ impl Postgres {
     pub fn ask_save_positions(&mut self, ask: &SavePositions) -> Result<(), Failure> {
         for (client, epoch, position) in &ask.entries {
             let Some(row) = self.registry.rows.get_mut(client) else { continue };
-            let fenced = ask.fenced && *epoch < row.epoch;
-            let backward = matches!((row.position, position), (Some(stored), Some(new))
-                if *epoch == row.epoch && stored.era == new.era && new.position < stored.position);
-            if !fenced && !(ask.monotonic && backward) {
-                row.position = *position;
+            if ask.fenced && *epoch < row.epoch {
+                continue;
             }
+            if let (true, Some(new), Some(stored)) = (ask.monotonic, position, &row.position)
+                && *epoch == row.epoch
+                && new.era == stored.era
+                && new.position < stored.position
+            {
+                continue;
+            }
+            row.position = *position;
         }
         self.own_write();
         Ok(())
     }
 
-    /// Answers [`RenewRegistrations`]. A client without a row stays without, and is not named.
+    /// Answers [`RenewRegistrations`]. A registration that ran out in use, and was deleted, is entered again.
     ///
     /// # Errors
     /// None; the form is that of all answers.
@@ -96,7 +101,11 @@ impl Postgres {
             match self.registry.rows.get_mut(client) {
                 Some(row) if row.epoch > *epoch => fenced.push(client.clone()),
                 Some(row) => row.expires_at = row.expires_at.max(now + ask.ttl),
-                None => {}
+                None => {
+                    let expires_at = now + ask.ttl;
+                    let row = Registration { epoch: *epoch, instance: None, attempt: 0, position: None, expires_at };
+                    self.registry.rows.insert(client.clone(), row);
+                }
             }
         }
         self.own_write();

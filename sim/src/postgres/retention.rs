@@ -8,18 +8,20 @@ use dormouse_core::replication::{Fenced, Prune};
 use dormouse_core::time::Timestamp;
 
 impl Postgres {
-    /// Answers [`Prune`]; registrations that have run out go first.
+    /// Answers [`Prune`]; registrations that have run out go first. The horizon is zero before the first era.
+    ///
+    /// A transaction that new snapshots do not see yet stays, whatever its age: a snapshot taken now needs it in its seam.
     ///
     /// # Errors
-    /// None before which there is no era: the horizon is then zero.
+    /// None; the form is that of all answers.
     pub fn ask_prune(&mut self, now: Timestamp, ask: &Prune) -> Result<Fenced<Position>, Failure> {
         self.fenced(ask.token, |pg| {
             pg.registry.expire(now);
-            let needed = pg.needed();
+            let (needed, snapshot) = (pg.needed(), pg.current_snapshot());
             let (old, too_old) = (time(now - ask.keep_min), time(now - ask.keep_max));
             let prunable = |commit_lsn: Lsn, row: &TransactionRow| {
                 let unneeded = needed.is_none_or(|needed| Position::after(commit_lsn) <= needed);
-                row.committed_at < too_old || row.committed_at < old && unneeded
+                snapshot.sees(row.xid) && (row.committed_at < too_old || row.committed_at < old && unneeded)
             };
             while let Some((commit_lsn, Some(row))) = pg.history.oldest()
                 && prunable(commit_lsn, row)

@@ -25,6 +25,11 @@ impl Xids {
         xid
     }
 
+    /// The next new id.
+    pub(super) const fn next(&self) -> Xid {
+        Xid(self.next)
+    }
+
     /// It has ended, visibly or by an abort.
     pub(super) fn complete(&mut self, xid: Xid) {
         self.running.remove(&xid);
@@ -33,7 +38,7 @@ impl Xids {
 
     /// What a statement sees now. As in Postgres, xmax follows the latest id that *ended*: younger ones that run are at or above it.
     pub(super) fn snapshot(&self) -> Snapshot {
-        let xmax = Xid(self.latest_completed + 1);
+        let xmax = Xid(normal(self.latest_completed + 1));
         let running: Vec<_> = self.running.range(..xmax).copied().collect();
         Snapshot { xmin: running.first().copied().unwrap_or(xmax), xmax, running }
     }
