@@ -64,19 +64,16 @@ impl Client {
         self.heard_at = now;
         self.timers.set(Timer::Patience, now + self.config.greet_timeout);
         self.timers.set(Timer::Liveness, now + self.config.ping_every);
-        let hello = self.greeting(now);
+        let hello = self.greeting();
         self.push(Output::Send { socket, message: ClientMessage::Hello(hello) });
     }
 
-    fn greeting(&mut self, now: Timestamp) -> Hello {
+    fn greeting(&mut self) -> Hello {
         let (instance, resume) = match self.config.mode {
             Mode::Replica => (Some(self.instance), self.held.staged.map_or(Resume::Nothing, Resume::At)),
             Mode::Thin => (None, Resume::Stored),
         };
         self.attempt += 1;
-        if self.config.mode == Mode::Thin {
-            self.attempt = self.attempt.max(now.micros()); // Without an instance, attempts must grow over restarts too.
-        }
         Hello {
             client: self.config.client.clone(),
             instance,

@@ -34,6 +34,9 @@ struct Run {
     /// Whether the store answers at once.
     prompt: bool,
     asked: Vec<Ask<Store>>,
+    life: u64,
+    /// Questions of earlier lives, which took no effect and whose answers may still come.
+    late: Vec<Ask<Store>>,
     log: String,
 }
 
@@ -50,6 +53,8 @@ impl Run {
             socket: SocketId(0),
             prompt: true,
             asked: Vec::new(),
+            life: 0,
+            late: Vec::new(),
             log: String::new(),
         }
     }
@@ -78,7 +83,9 @@ impl Run {
             writeln!(self.log, "  {}", words(&output)).expect("a string");
             match output {
                 Output::Dial { socket } => self.socket = socket,
+                Output::Send { message: ClientMessage::Ack { through }, .. } => self.check_acknowledged(through),
                 Output::Store(ask) => {
+                    assert!(self.asked.is_empty(), "one transaction at a time");
                     self.asked.push(ask);
                     if self.prompt {
                         self.answer();
@@ -86,6 +93,14 @@ impl Run {
                 }
                 _ => {}
             }
+        }
+    }
+
+    /// Nothing is acknowledged ahead of what is durable.
+    fn check_acknowledged(&self, through: Waypoint) {
+        if self.client.config.mode == crate::client::Mode::Replica {
+            let held = self.store.held().staged.map(|held| held.position);
+            assert!(held >= Some(through.position), "acknowledged {} but holds {held:?}", through.position);
         }
     }
 
@@ -105,7 +120,10 @@ impl Run {
 
     fn start(&mut self) {
         let held = self.store.held();
-        self.input("started", Input::Started { incarnation: Incarnation(1), instance: 11, held });
+        self.late.append(&mut self.asked);
+        self.life += 1;
+        let (incarnation, instance) = (Incarnation(self.life), self.life);
+        self.input("started", Input::Started { incarnation, instance, held });
     }
 
     fn connect(&mut self) {

@@ -185,9 +185,9 @@ fn an_answer_to_an_earlier_life_is_ignored() {
     let mut run = Run::resumed(config(), 0x10);
     run.prompt = false;
     run.page(whole(0x10, &[0x20]));
-    let old = run.asked.remove(0);
+    run.start();
+    let old = run.late.remove(0);
     let held = run.store.held();
-    run.input("started", Input::Started { incarnation: Incarnation(2), instance: 12, held });
     run.connect();
     run.welcome(Some(boundary(0x10)));
     run.page(whole(0x10, &[0x20]));

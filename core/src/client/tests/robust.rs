@@ -45,6 +45,7 @@ enum Step {
     Garbage,
     Store,
     FailStore(bool),
+    AnswerLate,
     Pass(u64),
 }
 
@@ -59,6 +60,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Garbage),
         12 => Just(Step::Store),
         2 => any::<bool>().prop_map(Step::FailStore),
+        2 => Just(Step::AnswerLate),
         6 => (0u64..20_000).prop_map(Step::Pass),
     ]
 }
@@ -88,6 +90,12 @@ impl Run {
                 }
                 let failure = Failure::Unavailable("no answer".into());
                 self.input("store failed", Input::Stored(ticket.answer(Err(failure))));
+            }
+            Step::AnswerLate => {
+                if let Some(ask) = self.late.pop() {
+                    let held = crate::store::Held::default();
+                    self.input("stored, late", Input::Stored(Answer { id: ask.id, reply: Ok(held) }));
+                }
             }
             Step::Store | Step::FailStore(_) => {}
             Step::Pass(ms) => self.pass(Duration::from_millis(ms)),
