@@ -159,11 +159,9 @@ fn keep_era(tenure: Tenure, slot: Lsn, source: SourceState, progress: Progress, 
     Step::Raising { ready, fingerprints }
 }
 
-/// The era starts just below the slot: a commit record may begin exactly where the slot stands, and is streamed then.
 fn begin_era(tenure: Tenure, slot: Lsn, source: SourceState, reason: String, outside: &mut Outside) -> Step {
-    let start = Lsn(slot.0.saturating_sub(1));
     let (evidence, fingerprints) = (source.evidence.clone(), source.fingerprints.clone());
-    ask!(outside, begin_era, BeginEra, BeginEra { token: tenure.token, start, evidence, fingerprints, reason });
+    ask!(outside, begin_era, BeginEra, BeginEra { token: tenure.token, start: slot, evidence, fingerprints, reason });
     Step::BeginningEra { slot, source }
 }
 
