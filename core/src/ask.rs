@@ -42,7 +42,6 @@ pub struct Ask<Q> {
 
 impl<Q: Question> Ask<Q> {
     /// Parts the question from the ticket with which its answer is made.
-    #[must_use]
     pub fn split(self) -> (Q, Ticket<Q>) {
         (self.question, Ticket { id: self.id, question: PhantomData })
     }

@@ -2,6 +2,8 @@
 
 mod memory;
 mod table;
+#[cfg(test)]
+mod tests;
 
 pub use memory::MemoryStore;
 pub use table::{StoredRow, Table, Tables};

@@ -1,6 +1,6 @@
 //! The command line: which commands there are, and how they end.
 
-use crate::{status, tail, verify};
+use crate::{bench, demo, status, tail, verify};
 use clap::{Parser, Subcommand};
 use std::fmt;
 use std::process::ExitCode;
@@ -17,25 +17,32 @@ struct Cli {
 enum Command {
     /// Show where a server stands.
     Status(status::Args),
+    /// Show on a private database that nothing is lost, whatever is killed
+    Demo(demo::Args),
     /// Become a client and print every change
     Tail(tail::Args),
     /// Become a client and compare what it holds with the database
     Verify(verify::Args),
+    /// Measure
+    Bench(bench::Args),
 }
 
 impl Command {
     async fn run(self) -> Result<(), CommandError> {
         match self {
             Self::Status(args) => status::run(args).await,
+            Self::Demo(args) => demo::run(args).await,
             Self::Tail(args) => tail::run(args).await,
             Self::Verify(args) => verify::run(args).await,
+            Self::Bench(args) => bench::run(args).await,
         }
     }
 
     /// What is logged when `RUST_LOG` says nothing.
     const fn log_level(&self) -> &'static str {
         match self {
-            Self::Status(_) | Self::Tail(_) | Self::Verify(_) => "warn",
+            Self::Status(_) => "warn",
+            Self::Demo(_) | Self::Tail(_) | Self::Verify(_) | Self::Bench(_) => "warn",
         }
     }
 }

@@ -21,6 +21,8 @@ mod address;
 mod driver;
 mod socket;
 mod store;
+#[cfg(test)]
+mod tests;
 
 pub use address::Address;
 pub use store::Store;

@@ -4,6 +4,7 @@
 //! clock, the database, the sockets, the disk.
 
 pub mod access;
+pub mod bench;
 pub mod cli;
 pub mod client;
 pub mod clock;

@@ -66,6 +66,18 @@ impl Table {
         old.is_none()
     }
 
+    /// Writes an update over the row of this key and returns how many anomalies that showed (0 or 1).
+    fn update(&mut self, key: Row, relation: &Arc<Relation>, row: &Row) -> u64 {
+        let Some(old) = self.rows.get_mut(&key) else {
+            self.put(key, StoredRow::new(relation, row.clone()));
+            return 1;
+        };
+        let new = StoredRow::new(relation, merge(Some(old), relation, row));
+        self.sum = self.sum.wrapping_sub(old.hash).wrapping_add(new.hash);
+        *old = new;
+        0
+    }
+
     fn remove(&mut self, key: &Row) -> Option<StoredRow> {
         let old = self.rows.remove(key)?;
         self.sum = self.sum.wrapping_sub(old.hash);
@@ -111,10 +123,7 @@ impl Tables {
             Change::Insert { row, .. } => self.insert(relation, row),
             Change::Update { row, .. } => {
                 let key = relation.key_of(row);
-                let table = self.by_name.entry(relation.full_name()).or_default();
-                let old = table.remove(&key);
-                table.put(key, StoredRow::new(relation, merge(old.as_ref(), relation, row)));
-                u64::from(old.is_none())
+                self.by_name.entry(relation.full_name()).or_default().update(key, relation, row)
             }
             Change::Move { old_key, row, .. } => {
                 let table = self.by_name.entry(relation.full_name()).or_default();

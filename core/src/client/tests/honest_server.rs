@@ -146,6 +146,7 @@ fn serve(
         }
         (ClientPhase::Greeting, _) => match run.client.held().staged {
             Some(at) => {
+                *acked = Some(at.position);
                 run.welcome(Some(at));
                 Server::Paging { sent: at.position }
             }
@@ -163,6 +164,7 @@ fn serve(
             let rows: Vec<_> = rows.skip(n as usize * 2).take(2).collect();
             if rows.is_empty() {
                 run.receive(seam(id, n, None, Some(at.position.commit_lsn.0)));
+                *acked = Some(at.position);
                 return Server::Paging { sent: at.position };
             }
             let chunk = Arc::new(Chunk { relation: relation(), rows });

@@ -1,0 +1,77 @@
+//! What is measured: a server with its database, our own private ones unless others are named.
+
+use super::process;
+use crate::cli::CommandError;
+use crate::demo::cluster::Cluster;
+use crate::demo::process::{bound, signal, spawn, wait_at_most};
+use serde::Deserialize;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Stdio};
+use std::time::Duration;
+use tokio_postgres::NoTls;
+
+/// A server and its database.
+pub(super) struct Subject {
+    /// Where clients connect.
+    pub(super) url: String,
+    database_url: String,
+    server: Option<Child>,
+    _cluster: Option<Cluster>,
+}
+
+impl Subject {
+    /// The server named, or a server of our own over a private Postgres.
+    pub(super) fn open(named: Option<(String, String)>) -> Result<Self, CommandError> {
+        if let Some((url, database_url)) = named {
+            return Ok(Self { url, database_url, server: None, _cluster: None });
+        }
+        let environment = |why: &dyn std::fmt::Display| CommandError::Environment(why.to_string());
+        let cluster = Cluster::start_with(&[("fsync", "on")]).map_err(|why| environment(&why))?;
+        let program = std::env::current_exe().map_err(|why| environment(&why))?;
+        let mut command = bound(program, "TERM");
+        command.args(["serve", "--listen", "127.0.0.1:0", "--database-url", &cluster.url()]).stdout(Stdio::piped());
+        let mut server = spawn(command).map_err(|why| environment(&why))?;
+        let mut line = String::new();
+        let stdout = server.stdout.take().expect("it was asked for");
+        BufReader::new(stdout).read_line(&mut line).map_err(|why| environment(&why))?;
+        #[derive(Deserialize)]
+        struct Ready {
+            listening: String,
+        }
+        let ready: Ready = serde_json::from_str(&line)
+            .map_err(|_| CommandError::Environment("the server ended before it was ready; its log says why".into()))?;
+        let url = format!("ws://{}", ready.listening);
+        Ok(Self { url, database_url: cluster.url(), server: Some(server), _cluster: Some(cluster) })
+    }
+
+    /// A connection to the database.
+    pub(super) async fn database(&self) -> Result<tokio_postgres::Client, CommandError> {
+        let connected = tokio_postgres::connect(&self.database_url, NoTls).await;
+        let (client, connection) =
+            connected.map_err(|why| CommandError::Environment(format!("cannot connect to the database: {why}")))?;
+        tokio::spawn(connection);
+        Ok(client)
+    }
+
+    /// The server's memory, when it is ours.
+    pub(super) fn rss_bytes(&self) -> u64 {
+        self.server.as_ref().map_or(0, |server| process::rss_bytes(server.id()))
+    }
+
+    /// The server's CPU time so far, when it is ours.
+    pub(super) fn cpu(&self) -> Option<Duration> {
+        self.server.as_ref().map(|server| process::cpu(server.id()))
+    }
+}
+
+impl Drop for Subject {
+    fn drop(&mut self) {
+        if let Some(server) = &mut self.server {
+            signal("TERM", &[server.id()]);
+            if !wait_at_most(server, Duration::from_secs(10)) {
+                let _ = server.kill();
+                let _ = server.wait();
+            }
+        }
+    }
+}
