@@ -65,9 +65,17 @@ impl Database {
         let (era, last_lsn): (i32, PgLsn) = (last.get(5), last.get(0));
         transaction
             .execute(
-                "update dormouse.era set horizon_lsn = $2, horizon_xid = $3, horizon_time = $4, horizon_changes = $5 \
-                 where counter = $1",
-                &[&era, &last_lsn, &last.get::<_, Xid8>(1), &last.get::<_, Time>(2), &last.get::<_, i32>(3)],
+                // Covered must not fall back when the head itself goes: the slot may be confirmed up to there.
+                "update dormouse.era set horizon_lsn = $2, horizon_xid = $3, horizon_time = $4, horizon_changes = $5, \
+                 covered_lsn = greatest(covered_lsn, $6) where counter = $1",
+                &[
+                    &era,
+                    &last_lsn,
+                    &last.get::<_, Xid8>(1),
+                    &last.get::<_, Time>(2),
+                    &last.get::<_, i32>(3),
+                    &last.get::<_, PgLsn>(6),
+                ],
             )
             .await
             .map_err(failure::of)?;
@@ -100,7 +108,7 @@ impl Database {
 const PRUNABLE: &str = "select h.commit_lsn, h.xid, h.commit_time, h.changes, \
        pg_visible_in_snapshot(h.xid, pg_current_snapshot()) and ( \
          h.commit_time < clock_timestamp() - $2 * interval '1 microsecond' \
-         or (h.commit_time < clock_timestamp() - $1 * interval '1 microsecond' and h.commit_lsn <= k.kept_from)), e.counter \
+         or (h.commit_time < clock_timestamp() - $1 * interval '1 microsecond' and h.commit_lsn <= k.kept_from)), e.counter, h.end_lsn \
      from (select * from dormouse.era order by counter desc limit 1) e, \
      lateral (select least( \
          (select min(case when c.index = 4294967295 then c.commit_lsn else c.commit_lsn - 1 end) from dormouse.client c \
