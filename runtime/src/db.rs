@@ -23,6 +23,8 @@ mod slot;
 mod snapshot;
 mod spool;
 mod status;
+#[cfg(test)]
+mod tests;
 mod types;
 
 pub(crate) use config::SESSION_OPTIONS;

@@ -53,7 +53,7 @@ impl Database {
             .execute(
                 "insert into dormouse.era (counter, id, start_lsn, covered_lsn, x0, schema, horizon_lsn, horizon_xid, \
                horizon_time, horizon_changes, system_identifier, database_oid, timeline, reason, fingerprints) \
-             select coalesce(max(counter), 0) + 1, $1, $2, $2, \
+            select coalesce(max(counter), 0) + 1, $1, $2::pg_lsn, $2, \
                greatest(pg_current_xact_id(), pg_snapshot_xmax(pg_current_snapshot())), coalesce(max(schema), 0) + 1, \
                $2 - 1, '0'::xid8, 'epoch', 0, $3, $4, $5, $6, $7::text::jsonb from dormouse.era",
                 &[

@@ -1,0 +1,6 @@
+//! Every question, against a real Postgres.
+
+mod history;
+mod lease;
+mod registry;
+mod support;
