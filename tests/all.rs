@@ -1,1 +1,10 @@
-//! x
+//! Dormouse against real Postgres servers, real sockets and real kills. One test binary, so that it links once.
+
+mod chaos;
+mod commands;
+mod end_to_end;
+mod hostile;
+mod schema;
+mod seam;
+mod support;
+mod tidy;

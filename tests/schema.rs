@@ -1,0 +1,79 @@
+//! Tables that change their shape under clients.
+
+use crate::support::{Site, eventually, holds};
+use dormouse_core::store::MemoryStore;
+
+const ITEMS: &str = "create table item (id int primary key, name text); insert into item values (1, 'one'), (2, 'two')";
+
+async fn resyncs(site: &Site, alter: &str, table: &str, expected: &[&str]) {
+    let client = site.live_client("a").await;
+    let before = client.status().borrow().resyncs;
+    site.execute(alter).await;
+    holds(&client, table, expected).await;
+    eventually("the client is told why", async || client.status().borrow().resyncs > before).await;
+    client.wait_until_live().await.expect("welcome");
+    site.verify().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_column_with_a_default_reaches_rows_that_were_there() {
+    let site = Site::start(ITEMS).await;
+    let alter = "alter table item add column stock int not null default 7";
+    resyncs(&site, alter, "public.item", &["1|one|7", "2|two|7"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rewritten_table_comes_again() {
+    let site = Site::start(ITEMS).await;
+    let alter = "alter table item alter column name type int using length(name)";
+    resyncs(&site, alter, "public.item", &["1|3", "2|3"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_renamed_label_of_an_enum_reaches_rows_that_were_there() {
+    let site = Site::start(
+        "create type mood as enum ('sad', 'happy'); create table who (id int primary key, feels mood);
+        insert into who values (1, 'sad')",
+    )
+    .await;
+    resyncs(&site, "alter type mood rename value 'sad' to 'blue'", "public.who", &["1|blue"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dropped_column_is_gone() {
+    let site = Site::start(ITEMS).await;
+    resyncs(&site, "alter table item drop column name", "public.item", &["1", "2"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_table_joins() {
+    let site = Site::start(ITEMS).await;
+    let alter = "create table later (id int primary key); insert into later values (1)";
+    resyncs(&site, alter, "public.later", &["1"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dropped_table_is_gone() {
+    let site = Site::start(
+        "create table item (id int primary key); create table old (id int primary key); insert into old values (1)",
+    )
+    .await;
+    let client = site.live_client("a").await;
+    holds(&client, "public.old", &["1"]).await;
+    site.execute("drop table old").await;
+    eventually("its rows go", async || client.read(|store: &MemoryStore| store.table("public.old").is_none())).await;
+    site.verify().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn columns_change_between_two_changes() {
+    let site = Site::start(ITEMS).await;
+    let client = site.live_client("a").await;
+    site.execute(
+        "update item set name = 'before'; alter table item add column extra text; update item set extra = 'after';
+         alter table item rename column name to title; insert into item values (3, 'three', null)",
+    )
+    .await;
+    holds(&client, "public.item", &["1|before|after", "2|before|after", "3|three|null"]).await;
+    site.verify().await;
+}

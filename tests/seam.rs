@@ -1,0 +1,144 @@
+//! Where a snapshot meets the stream: commits that are decoded before they are visible.
+//!
+//! A standby that never comes keeps a commit waiting: its record is in the WAL and is decoded, while no new snapshot sees it.
+
+use crate::support::{Site, eventually, holds};
+use std::time::Duration;
+
+const ITEMS: &str = "create table item (id int primary key, name text); insert into item values (1, 'old'), (2, 'old')";
+
+/// Commits wait for a standby of this name until they are let go.
+async fn make_commits_wait(site: &Site) {
+    let sql = site.sql().await;
+    sql.batch_execute("alter system set synchronous_standby_names = 'nobody'").await.expect("a superuser may");
+    sql.batch_execute("select pg_reload_conf()").await.expect("a superuser may");
+    eventually("the setting holds", async || {
+        let names = "select setting from pg_settings where name = 'synchronous_standby_names'";
+        site.sql().await.query_one(names, &[]).await.is_ok_and(|row| row.get::<_, String>(0) == "nobody")
+    })
+    .await;
+}
+
+async fn let_commits_go(site: &Site) {
+    let sql = site.sql().await;
+    sql.batch_execute("set synchronous_commit = local").await.expect("anyone may");
+    sql.batch_execute("alter system reset synchronous_standby_names").await.expect("a superuser may");
+    sql.batch_execute("select pg_reload_conf()").await.expect("a superuser may");
+}
+
+/// Commits in the background, and returns once the commit waits for its standby.
+async fn commit_and_wait(site: &Site, statement: &'static str) -> tokio::task::JoinHandle<()> {
+    let sql = site.sql().await;
+    let pid: i32 = sql.query_one("select pg_backend_pid()", &[]).await.expect("answers").get(0);
+    let waiting = tokio::spawn(async move { sql.batch_execute(statement).await.expect("commits in the end") });
+    let watcher = site.sql().await;
+    let event = "select coalesce(wait_event, '') from pg_stat_activity where pid = $1";
+    eventually("the commit waits for its standby", async || {
+        watcher.query_one(event, &[&pid]).await.is_ok_and(|row| row.get::<_, String>(0) == "SyncRep")
+    })
+    .await;
+    waiting
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_that_is_decoded_before_it_is_visible_reaches_every_client_once() {
+    let site = Site::start(ITEMS).await;
+    let early = site.live_client("early").await;
+    make_commits_wait(&site).await;
+    let waiting = commit_and_wait(&site, "update item set name = 'new' where id = 1").await;
+    // It is in the stream ...
+    holds(&early, "public.item", &["1|new", "2|old"]).await;
+    // ... and no snapshot sees it: a first sync must get it from its seam.
+    let visible: String =
+        site.sql().await.query_one("select name from item where id = 1", &[]).await.expect("answers").get(0);
+    assert_eq!(visible, "old");
+    let late = site.live_client("late").await;
+    holds(&late, "public.item", &["1|new", "2|old"]).await;
+    site.verify().await;
+    let_commits_go(&site).await;
+    waiting.await.expect("commits");
+    site.verify().await;
+    for client in [early, late] {
+        holds(&client, "public.item", &["1|new", "2|old"]).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_filter_does_not_end_at_the_first_younger_transaction() {
+    let site = Site::start(ITEMS).await;
+    let early = site.live_client("early").await;
+    // The older transaction takes its id now and commits last, without waiting.
+    let older = site.sql().await;
+    older
+        .batch_execute("set synchronous_commit = local; begin; insert into item values (10, 'older')")
+        .await
+        .expect("begins");
+    make_commits_wait(&site).await;
+    let younger = commit_and_wait(&site, "insert into item values (11, 'younger')").await;
+    older.batch_execute("commit").await.expect("commits");
+    // A snapshot now sees the older and not the younger, though the younger comes first in the stream.
+    let visible: i64 =
+        site.sql().await.query_one("select sum(id) from item where id > 2", &[]).await.expect("answers").get(0);
+    assert_eq!(visible, 10);
+    let late = site.live_client("late").await;
+    let all = ["1|old", "2|old", "10|older", "11|younger"];
+    holds(&late, "public.item", &all).await;
+    site.verify().await;
+    let_commits_go(&site).await;
+    younger.await.expect("commits");
+    holds(&early, "public.item", &all).await;
+    site.verify().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_older_than_the_slot_is_not_lost() {
+    let mut site = Site::start(ITEMS).await;
+    site.server.kill();
+    let drop = "select count(pg_drop_replication_slot(slot_name)) from pg_replication_slots where not active";
+    let sql = site.sql().await;
+    eventually("the slot is free", async || sql.query_one(drop, &[]).await.is_ok_and(|row| row.get::<_, i64>(0) <= 1))
+        .await;
+    // It runs while the slot is made again, and commits long after.
+    let older = site.sql().await;
+    older.batch_execute("begin; update item set name = 'late' where id = 1").await.expect("begins");
+    site.server.launch().expect("starts");
+    let client = site.client("early");
+    let other = site.sql().await;
+    other.batch_execute("insert into item values (3, 'meanwhile')").await.expect("commits");
+    tokio::select! {
+        _ = client.wait_until_live() => {}
+        () = tokio::time::sleep(Duration::from_millis(500)) => {} // A server may wait for the older one: both are right.
+    }
+    older.batch_execute("commit").await.expect("commits");
+    holds(&client, "public.item", &["1|late", "2|old", "3|meanwhile"]).await;
+    site.verify().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn first_syncs_under_load_are_exact() {
+    let site = Site::start("create table counter (id int primary key, n bigint); insert into counter select i, 0 from generate_series(1, 200) i").await;
+    let url = site.cluster.url();
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let writers: Vec<_> = (0..4)
+        .map(|writer| {
+            let (url, stopped) = (url.clone(), stopped.clone());
+            tokio::spawn(async move {
+                let sql = crate::support::site::connect(&url).await;
+                let mut n = writer;
+                while !*stopped.borrow() {
+                    n += 7;
+                    let update = "update counter set n = n + 1 where id in ($1, $1 + 1)";
+                    let _ = sql.execute(update, &[&(n % 199 + 1)]).await; // Two writers may lock each other out.
+                }
+            })
+        })
+        .collect();
+    for _ in 0..5 {
+        tokio::join!(site.verify(), site.verify(), site.verify());
+    }
+    stop.send_replace(true);
+    for writer in writers {
+        writer.await.expect("writes");
+    }
+    site.verify().await;
+}
