@@ -213,4 +213,32 @@ mod tests {
         let text = Value::Text;
         assert_eq!(values, [text("1"), Value::Null, text("\\N"), text("a\tb\nc"), text("")]);
     }
+
+    #[tokio::test]
+    async fn published_tables_are_read_whole() {
+        let cluster = crate::demo::cluster::Cluster::start().expect("starts");
+        let (client, connection) = tokio_postgres::connect(&cluster.url(), NoTls).await.expect("connects");
+        tokio::spawn(connection);
+        let tables = "create table item (b text, id int, gone int, a boolean, primary key (id));
+            alter table item drop column gone;
+            insert into item values ('x\ty', 1, true), (null, 2, null);
+            create table \"Odd \"\"name\" (id int not null unique);
+            alter table \"Odd \"\"name\" replica identity using index \"Odd \"\"name_id_key\";
+            create table log (line text);
+            create publication p for table item, \"Odd \"\"name\", log";
+        client.batch_execute(tables).await.expect("valid");
+        let mut truth = Truth::connect(&cluster.url()).await.expect("connects");
+        let relations = truth.published(Some("p")).await.expect("answers");
+        let names: Vec<_> = relations.iter().map(|relation| relation.full_name()).collect();
+        assert_eq!(names, ["public.Odd \"name", "public.item"]);
+        let keys: Vec<_> = relations[1].columns.iter().map(|column| (column.name.as_str(), column.key)).collect();
+        assert_eq!(keys, [("b", false), ("id", true), ("a", false)]);
+        let rows = truth.read(&relations).await.expect("answers");
+        let text = |row: &Row| format!("{row:?}");
+        let item: Vec<_> =
+            rows.store.table("public.item").expect("rows").rows().map(|(_, stored)| text(&stored.row)).collect();
+        assert_eq!(item, ["(x\ty, 1, t)", "(null, 2, null)"]);
+        assert!(rows.watermark > Lsn::ZERO && rows.snapshot.xmax.0 > 0);
+        assert!(truth.published(None).await.expect("answers").is_empty(), "the server made no publication yet");
+    }
 }
