@@ -25,10 +25,11 @@ pub use io::*;
 
 use crate::ask::Answer;
 use crate::machine::{BrokenInvariant, Machine};
+use crate::position::Lsn;
 use crate::time::Timestamp;
 use interrupt::Interrupted;
 use outside::{Outside, Timer, reply};
-use phase::{Ending, Phase};
+use phase::{Ending, Phase, Step};
 use serde::{Deserialize, Serialize};
 use stream::Stream;
 
@@ -87,10 +88,16 @@ impl Replication {
         }
     }
 
-    fn on_covered_wanted(&mut self, now: Timestamp, lsn: crate::position::Lsn) {
+    fn on_covered_wanted(&mut self, now: Timestamp, lsn: Lsn) {
         self.outside.wanted = lsn.max(self.outside.wanted);
+        if let Phase::Preparing(_, Step::Starting(ready) | Step::Verifying(ready)) = &self.phase
+            && ready.head.covered >= lsn
+        {
+            let head = ready.head; // It was announced, but perhaps before this hub was awake.
+            self.outside.announce(head.position(), head, None);
+        }
         self.stream(now, |stream, outside| {
-            stream.on_wanted(lsn, outside);
+            stream.on_wanted(now, lsn, outside);
             Ok(())
         });
     }
@@ -102,7 +109,7 @@ impl Replication {
 
     fn on_attempt_noted(&mut self, now: Timestamp, answer: Answer<NoteAttempt>) {
         let reply = reply!(self.outside, note_attempt, answer);
-        self.stream(now, |stream, outside| stream.on_attempt_noted(now, reply, outside));
+        self.stream(now, |stream, outside| stream.on_attempt_noted(reply, outside));
     }
 
     fn on_page_recorded(&mut self, now: Timestamp, answer: Answer<RecordPage>) {
@@ -153,6 +160,7 @@ impl Replication {
                 stream.on_save_due();
                 Ok(())
             }),
+            Timer::Silence => self.stream(now, |stream, outside| stream.on_silence(now, outside)),
             Timer::Nudge => self.stream(now, |_, _| Ok(())),
         }
     }

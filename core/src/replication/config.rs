@@ -26,8 +26,10 @@ pub struct Config {
     pub idle_save_bytes: u64,
     /// A smaller idle advance is saved after this time.
     pub idle_save_every: Duration,
-    /// How often an idle source is moved while somebody waits for covered.
+    /// How soon an idle source is nudged again while somebody waits for covered; then ever more rarely.
     pub nudge_every: Duration,
+    /// A stream that delivers nothing for so long is nudged, and after as long again taken for dead.
+    pub silence_after: Duration,
     /// The first wait after a failure.
     pub backoff_first: Duration,
     /// The longest wait between two tries.
@@ -58,6 +60,7 @@ impl Default for Config {
             idle_save_bytes: 16 * 1024 * 1024,
             idle_save_every: Duration::from_secs(300),
             nudge_every: Duration::from_millis(50),
+            silence_after: Duration::from_secs(60),
             backoff_first: Duration::from_millis(100),
             backoff_most: Duration::from_secs(5),
             attempts_max: 3,

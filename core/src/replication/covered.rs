@@ -24,9 +24,14 @@ impl Stream {
     }
 
     /// Somebody waits for covered.
-    pub fn on_wanted(&mut self, lsn: Lsn, outside: &mut Outside) {
+    pub fn on_wanted(&mut self, now: Timestamp, lsn: Lsn, outside: &mut Outside) {
         if self.head.covered >= lsn {
             outside.announce(self.head.position(), self.head, None);
+        } else {
+            outside.nudges = 0;
+            if outside.timers.is_set(Timer::Nudge) {
+                outside.timers.set_at_latest(Timer::Nudge, now + outside.config.nudge_every);
+            }
         }
     }
 
@@ -38,10 +43,15 @@ impl Stream {
         }
     }
 
-    /// An idle source moves past what somebody waits for.
+    /// An idle source moves past what somebody waits for. Ever more rarely, because after a restore to an earlier time
+    /// that can be out of reach.
     pub fn nudge(&mut self, now: Timestamp, outside: &mut Outside) {
-        if outside.wanted > self.head.covered && !outside.timers.is_set(Timer::Nudge) {
-            outside.set(now, Timer::Nudge, outside.config.nudge_every);
+        if outside.wanted <= self.head.covered {
+            outside.nudges = 0;
+        } else if !outside.timers.is_set(Timer::Nudge) {
+            let wait = outside.config.nudge_every.saturating_mul(1 << outside.nudges.min(16));
+            outside.set(now, Timer::Nudge, wait.min(outside.config.backoff_most));
+            outside.nudges += 1;
             outside.push(Output::NudgeSource);
         }
     }

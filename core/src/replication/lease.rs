@@ -112,9 +112,8 @@ impl Replication {
             Phase::Preparing(tenure, _) => self.release(tenure.token),
             Phase::Streaming(stream) if stream.is_recording() => {
                 // What is being recorded is still announced and confirmed; nothing more is read.
-                for timer in [Timer::RetryJob, Timer::Inspect, Timer::Prune, Timer::SaveIdle, Timer::Nudge] {
-                    self.outside.timers.stop(timer);
-                }
+                self.outside.stop_timers();
+                self.outside.timers.stop(Timer::Prune);
                 self.phase = Phase::Stopping(Ending::Recording(stream));
             }
             Phase::Streaming(stream) => self.release(stream.tenure.token),

@@ -32,6 +32,8 @@ pub(super) enum Timer {
     SaveIdle,
     /// Somebody still waits for covered.
     Nudge,
+    /// The stream has delivered nothing for long.
+    Silence,
 }
 
 /// The open questions. Most memos are empty: at most one of a kind is open, and the phase says what for.
@@ -75,6 +77,8 @@ pub(super) struct Outside {
     pub confirmed: Lsn,
     /// The greatest LSN that somebody waits, or waited, for.
     pub wanted: Lsn,
+    /// How often the source was nudged for it.
+    pub nudges: u32,
     /// The transaction whose attempt this life has counted.
     pub noted: Option<Lsn>,
 }
@@ -115,6 +119,7 @@ impl Outside {
             announced: None,
             confirmed: Lsn::ZERO,
             wanted: Lsn::ZERO,
+            nudges: 0,
             noted: None,
         }
     }
@@ -153,7 +158,12 @@ impl Outside {
     pub fn forget_work(&mut self) {
         let asks = std::mem::take(&mut self.asks);
         self.asks = Asks { renew_lease: asks.renew_lease, prune: asks.prune, ..Asks::default() };
-        for timer in [Timer::Retry, Timer::RetryJob, Timer::Inspect, Timer::SaveIdle, Timer::Nudge] {
+        self.stop_timers();
+    }
+
+    /// Stops the timers of one preparation or stream.
+    pub fn stop_timers(&mut self) {
+        for timer in [Timer::Retry, Timer::RetryJob, Timer::Inspect, Timer::SaveIdle, Timer::Nudge, Timer::Silence] {
             self.timers.stop(timer);
         }
     }

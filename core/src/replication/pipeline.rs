@@ -79,7 +79,7 @@ impl Stream {
         let suspect = self.tenure.suspect && outside.noted != Some(first.commit_lsn);
         let page = Arc::new(page);
         if !outside.holds(Safeguard::RecordBeforeAnnounce) {
-            self.announce_page(&page, outside);
+            self.announce_early(&page, outside);
         }
         self.ask_job(if suspect { Job::Note(page) } else { Job::Record(page) }, outside);
     }
@@ -136,7 +136,6 @@ impl Stream {
 
     pub fn on_attempt_noted(
         &mut self,
-        now: Timestamp,
         reply: Result<Fenced<u32>, Failure>,
         outside: &mut Outside,
     ) -> Result<(), Interrupted> {
@@ -151,13 +150,10 @@ impl Stream {
             Ok(attempts) if attempts >= outside.config.attempts_max => {
                 Err(Interrupted::Halted(self.poisoned(&page, attempts)))
             }
-            Ok(_) => {
+            // A failure may hide a count: counting again could halt for nothing, and going on at worst tries once more.
+            Ok(_) | Err(Interrupted::Failed(_)) => {
                 outside.noted = Some(page.through.position.commit_lsn);
                 self.ask_job(Job::Record(page), outside);
-                Ok(())
-            }
-            Err(Interrupted::Failed(_)) => {
-                self.wait_with(now, Job::Note(page), outside);
                 Ok(())
             }
             Err(why) => Err(why),
@@ -222,6 +218,13 @@ impl Stream {
         if outside.holds(Safeguard::CoveredBeforeConfirm) {
             outside.confirm(self.durable);
         }
+    }
+
+    /// What the safeguard prevents. No reference is known yet, but the head's own id is near.
+    fn announce_early(&self, page: &Arc<Page>, outside: &mut Outside) {
+        let near = self.head.waypoint.xid;
+        let page = if near == Xid::default() { Arc::clone(page) } else { Arc::new(widened(page, near)) };
+        self.announce_page(&page, outside);
     }
 
     /// Tells the hubs what the page's last transaction completes; a body in pieces is left to be read from history.

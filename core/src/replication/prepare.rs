@@ -114,7 +114,6 @@ impl Replication {
         self.step(now, |tenure, step, outside| {
             let head = fenced(reply)?;
             let Step::BeginningEra { slot, source } = step else { return Ok(Phase::Preparing(tenure, step)) };
-            outside.wanted = Lsn::ZERO; // LSNs of another era say nothing in this one.
             let ready = Ready { head, slot, fingerprints: source.fingerprints, evidence: source.evidence };
             Ok(Phase::Preparing(tenure, start_stream(tenure, ready, outside)))
         });

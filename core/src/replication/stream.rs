@@ -35,6 +35,8 @@ pub(super) struct Stream {
     /// Between tries to write to history.
     pub backoff: Backoff,
     pub saving: Saving,
+    /// The stream was nudged because it was silent, and has not delivered since.
+    silent: bool,
     pub database_oid: u32,
 }
 
@@ -71,6 +73,7 @@ impl Stream {
             noted: Noted::new(fingerprints),
             backoff,
             saving: Saving::Rarely,
+            silent: false,
             database_oid: evidence.database_oid,
         }
     }
@@ -87,7 +90,7 @@ impl Stream {
         self.inspect_for_gate(outside);
         self.pass_marks();
         self.start_job(outside);
-        self.read(outside);
+        self.read(now, outside);
         self.announce_covered(outside);
         self.save_covered(now, outside);
         self.nudge(now, outside);
@@ -95,12 +98,27 @@ impl Stream {
     }
 
     /// Reads while there is room; and always when nothing can be taken, as before the end of one large change's transaction.
-    fn read(&mut self, outside: &mut Outside) {
+    fn read(&mut self, now: Timestamp, outside: &mut Outside) {
         let starved = self.lane.is_free() && self.gate.is_open();
         if outside.asks.read_source.is_empty() && (self.queue.has_room() || starved) {
             let (changes_max, bytes_max) = (outside.config.page_changes_max, outside.config.page_bytes_max);
             ask!(outside, read_source, ReadSource, ReadSource { changes_max, bytes_max });
+            outside.set(now, Timer::Silence, outside.config.silence_after);
         }
+    }
+
+    /// A connection can die without a word: what delivers nothing is nudged, and what is silent even then is dead.
+    pub fn on_silence(&mut self, now: Timestamp, outside: &mut Outside) -> Result<(), Interrupted> {
+        if outside.asks.read_source.is_empty() {
+            return Ok(()); // We do not read; the next read sets the timer.
+        }
+        if self.silent {
+            return Err(Interrupted::Failed("the stream delivered nothing even when it was nudged".into()));
+        }
+        self.silent = true;
+        outside.push(Output::NudgeSource);
+        outside.set(now, Timer::Silence, outside.config.silence_after);
+        Ok(())
     }
 
     pub fn on_read(
@@ -111,6 +129,7 @@ impl Stream {
         let items = reply?;
         outside.backoff.succeeded();
         outside.trouble = None;
+        self.silent = false;
         for item in items {
             let pushed = self.queue.push(item)?;
             if pushed.new_shape {

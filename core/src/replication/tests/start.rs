@@ -1,0 +1,318 @@
+//! From the lease to the stream.
+
+use super::rig::*;
+use crate::position::Lsn;
+use crate::replication::*;
+use crate::source::SlotState;
+use expect_test::expect;
+
+fn check_start(facts: &[Fact], expected: &expect_test::Expect) {
+    let mut rig = Rig::new(small());
+    rig.run(facts);
+    rig.expect(expected);
+}
+
+#[test]
+fn a_kept_era_goes_on_from_the_slot() {
+    check_start(
+        &start(true),
+        &expect![[r#"
+        Started
+          take lease as a
+        Taken(Ok(Taken { token: Token(1), clean: true }))
+          inspect source under 1
+        Inspected: slot at 0/10 usable true
+          load progress under 1
+        Loaded: 0/8 covered 0/10
+          announce 0/8 xid 90 schema 1 covered 0/10
+          start stream from 0/10
+        StreamStarted(Ok(()))
+          inspect source under 1
+        Inspected: slot at 0/10 usable true
+          read source
+    "#]],
+    );
+}
+
+#[test]
+fn without_history_an_era_begins_at_a_new_slot() {
+    let facts = [
+        Fact::Started,
+        taken(1, true),
+        inspected(None),
+        Fact::Loaded(done(None)),
+        Fact::Created(done(Lsn(0x20))),
+        Fact::Begun(done(head(0x1f, 0, 0x1f))),
+        stream_started(),
+        inspected(Some(0x20)),
+    ];
+    check_start(
+        &facts,
+        &expect![[r#"
+        Started
+          take lease as a
+        Taken(Ok(Taken { token: Token(1), clean: true }))
+          inspect source under 1
+        Inspected: no slot
+          load progress under 1
+        Loaded(Ok(Done(None)))
+          create slot under 1
+        Created(Ok(Done(0/20)))
+          begin era at 0/1F: the first era
+        Begun: 1-000000000000000e at 0/1F
+          announce 0/1F xid 0 schema 1 covered 0/20
+          start stream from 0/20
+        StreamStarted(Ok(()))
+          inspect source under 1
+        Inspected: slot at 0/20 usable true
+          read source
+    "#]],
+    );
+}
+
+#[test]
+fn a_slot_without_history_is_adopted() {
+    let facts = [Fact::Started, taken(1, true), inspected(Some(0x20)), Fact::Loaded(done(None))];
+    check_start(
+        &facts,
+        &expect![[r#"
+        Started
+          take lease as a
+        Taken(Ok(Taken { token: Token(1), clean: true }))
+          inspect source under 1
+        Inspected: slot at 0/20 usable true
+          load progress under 1
+        Loaded(Ok(Done(None)))
+          begin era at 0/1F: the first era
+    "#]],
+    );
+}
+
+#[test]
+fn a_slot_beyond_history_begins_an_era() {
+    let facts = [Fact::Started, taken(1, true), inspected(Some(0x18)), loaded(head(8, 90, 0x10))];
+    check_start(
+        &facts,
+        &expect![[r#"
+        Started
+          take lease as a
+        Taken(Ok(Taken { token: Token(1), clean: true }))
+          inspect source under 1
+        Inspected: slot at 0/18 usable true
+          load progress under 1
+        Loaded: 0/8 covered 0/10
+          begin era at 0/17: the replication slot stands at 0/18, but history ends at 0/10
+    "#]],
+    );
+}
+
+#[test]
+fn the_slot_of_an_era_without_transactions_joins_its_start() {
+    let facts = [Fact::Started, taken(1, true), inspected(Some(0x20)), loaded(head(0x1f, 0, 0x1f))];
+    check_start(
+        &facts,
+        &expect![[r#"
+        Started
+          take lease as a
+        Taken(Ok(Taken { token: Token(1), clean: true }))
+          inspect source under 1
+        Inspected: slot at 0/20 usable true
+          load progress under 1
+        Loaded: 0/1F covered 0/1F
+          announce 0/1F xid 0 schema 1 covered 0/20
+          start stream from 0/20
+    "#]],
+    );
+}
+
+#[test]
+fn another_cluster_begins_an_era() {
+    let Fact::Inspected(Ok(Fenced::Done(mut state))) = inspected(Some(0x10)) else { unreachable!("built so") };
+    state.evidence.system_identifier = 78;
+    let facts = [Fact::Started, taken(1, true), Fact::Inspected(done(state)), loaded(head(8, 90, 0x10))];
+    check_start(
+        &facts,
+        &expect![[r#"
+        Started
+          take lease as a
+        Taken(Ok(Taken { token: Token(1), clean: true }))
+          inspect source under 1
+        Inspected: slot at 0/10 usable true
+          load progress under 1
+        Loaded: 0/8 covered 0/10
+          begin era at 0/F: the database cluster is another one (system identifier 78, was 77)
+    "#]],
+    );
+}
+
+#[test]
+fn a_new_timeline_keeps_the_era() {
+    let Fact::Inspected(Ok(Fenced::Done(mut state))) = inspected(Some(0x10)) else { unreachable!("built so") };
+    state.evidence.timeline = 2;
+    let facts = [Fact::Started, taken(1, true), Fact::Inspected(done(state)), loaded(head(8, 90, 0x10))];
+    check_start(
+        &facts,
+        &expect![[r#"
+        Started
+          take lease as a
+        Taken(Ok(Taken { token: Token(1), clean: true }))
+          inspect source under 1
+        Inspected: slot at 0/10 usable true
+          load progress under 1
+        Loaded: 0/8 covered 0/10
+          announce 0/8 xid 90 schema 1 covered 0/10
+          start stream from 0/10
+    "#]],
+    );
+}
+
+#[test]
+fn an_unusable_slot_is_made_anew() {
+    let Fact::Inspected(Ok(Fenced::Done(mut state))) = inspected(None) else { unreachable!("built so") };
+    state.slot = Some(SlotState { confirmed: Lsn(0x10), usable: false });
+    let facts = [
+        Fact::Started,
+        taken(1, true),
+        Fact::Inspected(done(state)),
+        loaded(head(8, 90, 0x10)),
+        Fact::Created(done(Lsn(0x40))),
+    ];
+    check_start(
+        &facts,
+        &expect![[r#"
+        Started
+          take lease as a
+        Taken(Ok(Taken { token: Token(1), clean: true }))
+          inspect source under 1
+        Inspected: slot at 0/10 usable false
+          load progress under 1
+        Loaded: 0/8 covered 0/10
+          create slot under 1
+        Created(Ok(Done(0/40)))
+          begin era at 0/3F: the replication slot was lost, or made for another plugin or database
+    "#]],
+    );
+}
+
+#[test]
+fn a_slot_that_is_replaced_before_the_stream_holds_it_is_noticed() {
+    let mut facts = start(true);
+    facts.pop();
+    facts.extend([inspected(Some(0x50)), ms(200), inspected(Some(0x50)), loaded(head(8, 90, 0x10))]);
+    check_start(
+        &facts,
+        &expect![[r#"
+        Started
+          take lease as a
+        Taken(Ok(Taken { token: Token(1), clean: true }))
+          inspect source under 1
+        Inspected: slot at 0/10 usable true
+          load progress under 1
+        Loaded: 0/8 covered 0/10
+          announce 0/8 xid 90 schema 1 covered 0/10
+          start stream from 0/10
+        StreamStarted(Ok(()))
+          inspect source under 1
+        Inspected: slot at 0/50 usable true
+          stop stream
+        Later(200ms)
+          inspect source under 1
+        Inspected: slot at 0/50 usable true
+          load progress under 1
+        Loaded: 0/8 covered 0/10
+          begin era at 0/4F: the replication slot stands at 0/50, but history ends at 0/10
+    "#]],
+    );
+}
+
+#[test]
+fn tables_that_changed_meanwhile_raise_the_schema_before_the_stream_starts() {
+    let Fact::Inspected(Ok(Fenced::Done(mut state))) = inspected(Some(0x10)) else { unreachable!("built so") };
+    state.fingerprints = tables(&["id", "new"]);
+    let facts = [
+        Fact::Started,
+        taken(1, true),
+        Fact::Inspected(done(state.clone())),
+        loaded(head(8, 90, 0x10)),
+        Fact::Raised(done(crate::position::SchemaVersion(2))),
+        stream_started(),
+        Fact::Inspected(done(state)),
+    ];
+    check_start(
+        &facts,
+        &expect![[r#"
+        Started
+          take lease as a
+        Taken(Ok(Taken { token: Token(1), clean: true }))
+          inspect source under 1
+        Inspected: slot at 0/10 usable true
+          load progress under 1
+        Loaded: 0/8 covered 0/10
+          raise schema: the columns of public.t changed
+        Raised(Ok(Done(SchemaVersion(2))))
+          announce 0/8 xid 90 schema 2 covered 0/10
+          start stream from 0/10
+        StreamStarted(Ok(()))
+          inspect source under 1
+        Inspected: slot at 0/10 usable true
+          read source
+    "#]],
+    );
+}
+
+#[test]
+fn trouble_on_the_way_begins_it_again() {
+    let facts = [
+        Fact::Started,
+        taken(1, true),
+        inspected(Some(0x10)),
+        Fact::Loaded(unavailable()),
+        ms(200),
+        inspected(Some(0x10)),
+        loaded(head(8, 90, 0x10)),
+        Fact::StreamStarted(unavailable()),
+        ms(400),
+    ];
+    check_start(
+        &facts,
+        &expect![[r#"
+        Started
+          take lease as a
+        Taken(Ok(Taken { token: Token(1), clean: true }))
+          inspect source under 1
+        Inspected: slot at 0/10 usable true
+          load progress under 1
+        Loaded(Err(Unavailable("gone")))
+        Later(200ms)
+          inspect source under 1
+        Inspected: slot at 0/10 usable true
+          load progress under 1
+        Loaded: 0/8 covered 0/10
+          announce 0/8 xid 90 schema 1 covered 0/10
+          start stream from 0/10
+        StreamStarted(Err(Unavailable("gone")))
+          stop stream
+        Later(400ms)
+          inspect source under 1
+    "#]],
+    );
+}
+
+#[test]
+fn a_refusal_is_for_the_operator() {
+    let refused = crate::fault::Failure::Refused("wal_level is replica: set it to logical and restart Postgres".into());
+    let facts = [Fact::Started, taken(1, true), Fact::Inspected(Err(refused)), Fact::Stopping];
+    check_start(
+        &facts,
+        &expect![[r#"
+        Started
+          take lease as a
+        Taken(Ok(Taken { token: Token(1), clean: true }))
+          inspect source under 1
+        Inspected(Err(Refused("wal_level is replica: set it to logical and restart Postgres")))
+          halt refused: wal_level is replica: set it to logical and restart Postgres
+        Stopping
+          stopped
+    "#]],
+    );
+}
