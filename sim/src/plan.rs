@@ -219,6 +219,7 @@ impl Plan {
             idle_save_bytes: 64 * 1024,
             idle_save_every: Duration::from_secs(4),
             nudge_every: Duration::from_millis(50),
+            silence_after: Duration::from_secs(3),
             backoff_first: Duration::from_millis(20),
             backoff_most: Duration::from_secs(1),
             attempts_max: 1_000, // A crash of the simulator's host is never the transaction's fault.
