@@ -1,6 +1,6 @@
 //! The command line: which commands there are, and how they end.
 
-use crate::{bench, demo, status, tail, verify};
+use crate::{bench, config, demo, serve, status, tail, verify};
 use clap::{Parser, Subcommand};
 use std::fmt;
 use std::process::ExitCode;
@@ -15,7 +15,9 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Show where a server stands.
+    /// Serve the rows of a database to clients
+    Serve(config::Args),
+    /// Show where a server stands
     Status(status::Args),
     /// Show on a private database that nothing is lost, whatever is killed
     Demo(demo::Args),
@@ -30,6 +32,7 @@ enum Command {
 impl Command {
     async fn run(self) -> Result<(), CommandError> {
         match self {
+            Self::Serve(args) => serve::run(args).await,
             Self::Status(args) => status::run(args).await,
             Self::Demo(args) => demo::run(args).await,
             Self::Tail(args) => tail::run(args).await,
@@ -41,8 +44,8 @@ impl Command {
     /// What is logged when `RUST_LOG` says nothing.
     const fn log_level(&self) -> &'static str {
         match self {
-            Self::Status(_) => "warn",
-            Self::Demo(_) | Self::Tail(_) | Self::Verify(_) | Self::Bench(_) => "warn",
+            Self::Serve(_) => "info",
+            Self::Status(_) | Self::Demo(_) | Self::Tail(_) | Self::Verify(_) | Self::Bench(_) => "warn",
         }
     }
 }

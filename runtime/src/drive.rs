@@ -6,6 +6,7 @@ use dormouse_core::fault::Failure;
 use dormouse_core::machine::{BrokenInvariant, Machine};
 use dormouse_core::time::Timestamp;
 use futures::FutureExt;
+use std::fmt::Debug;
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ const BREAKS_MAX: usize = 3;
 /// What surrounds a machine: it knows the outside, carries out commands, and builds the machine's lives.
 pub trait Host: Send {
     /// What is driven.
-    type Machine: Machine<Input: Send, Output: Send> + Send;
+    type Machine: Machine<Input: Send + Debug, Output: Send + Debug> + Send;
     /// What arrives, from which the machine's facts are made.
     type Event: Send;
 
@@ -34,8 +35,8 @@ pub trait Host: Send {
     /// Carries out a command. What takes time is spawned, and its answer arrives as an event.
     fn carry_out(&mut self, now: Timestamp, output: <Self::Machine as Machine>::Output) -> Step;
 
-    /// Called after each batch: the machine as it stands, if it is awake. True when events wait already.
-    fn settle(&mut self, machine: Option<&Self::Machine>) -> bool;
+    /// Called after each batch, with the machine as it stands if it is awake.
+    fn settle(&mut self, machine: Option<&Self::Machine>) -> Settled;
 
     /// Invariants broke too often: tell whoever is concerned, in one sentence.
     fn give_up(&mut self, sentence: String);
@@ -50,8 +51,17 @@ pub enum Step {
     Sleep(Option<Timestamp>),
     /// Drop the machine now, and build the next life from what is kept.
     Evict,
+}
+
+/// How a host stands after a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settled {
+    /// Events wait already.
+    Waiting,
+    /// No event waits.
+    Quiet,
     /// The host's work is done.
-    End,
+    Done,
 }
 
 /// Drives a host's machine until it is done. The machine is built when the first fact needs it.
@@ -118,7 +128,6 @@ impl<H: Host> Driver<H> {
                 self.machine = None;
                 self.ensure_awake(now);
             }
-            Step::End => self.ended = true,
         }
         for fact in facts.drain(..) {
             self.feed(now, fact);
@@ -129,6 +138,7 @@ impl<H: Host> Driver<H> {
     fn feed(&mut self, now: Timestamp, fact: <H::Machine as Machine>::Input) {
         if let Some(machine) = &mut self.machine {
             self.sleep = None;
+            trace("told", &fact);
             machine.handle(now, fact);
             self.carry_out(now);
         }
@@ -147,12 +157,12 @@ impl<H: Host> Driver<H> {
 
     fn carry_out(&mut self, now: Timestamp) {
         while let Some(output) = self.machine.as_mut().and_then(Machine::poll_output) {
+            trace("says", &output);
             match self.host.carry_out(now, output) {
                 Step::On => {}
                 Step::Sleep(alarm) => self.sleep = Some(alarm),
                 Step::Evict => self.machine = None,
-                Step::End => self.ended = true,
-            }
+                }
         }
         if let Some(Err(broken)) = self.machine.as_ref().map(Machine::check) {
             self.on_broken(now, &broken);
@@ -174,11 +184,25 @@ impl<H: Host> Driver<H> {
 
     /// Ends a batch: lets the machine sleep when it wished to and nothing has come since.
     fn settle(&mut self) {
-        let waiting = self.host.settle(self.machine.as_ref());
-        if let Some(alarm) = self.sleep.take_if(|_| !waiting) {
-            (self.machine, self.alarm) = (None, alarm);
-            self.host.settle(None);
+        match self.host.settle(self.machine.as_ref()) {
+            Settled::Waiting => {}
+            Settled::Done => self.ended = true,
+            Settled::Quiet => {
+                if let Some(alarm) = self.sleep.take() {
+                    (self.machine, self.alarm) = (None, alarm);
+                    self.host.settle(None);
+                }
+            }
         }
+    }
+}
+
+/// Logs which fact or command it was, without its values: rows are not for logs.
+fn trace(direction: &str, value: &impl Debug) {
+    if tracing::enabled!(tracing::Level::TRACE) {
+        let text = format!("{value:?}");
+        let name = text.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
+        tracing::trace!("{direction} {name}");
     }
 }
 
@@ -199,5 +223,17 @@ where
         tracing::error!("the work on a question panicked");
         Err(Failure::Unavailable("the work on this question ended with a defect".into()))
     });
+    note_failure::<Q>(&reply);
     ticket.answer(reply)
 }
+
+/// Logs why a question has no reply; the machine decides what follows.
+pub fn note_failure<Q: Question>(reply: &Result<Q::Reply, Failure>) {
+    if let Err(why) = reply {
+        let question = std::any::type_name::<Q>();
+        tracing::warn!(question = question.rsplit("::").next().unwrap_or(question), "{why}");
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -162,3 +162,6 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Socket<S> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,122 @@
+//! The one port: HTTP routes, and WebSockets that are upgraded from it.
+
+mod attend;
+mod reports;
+mod upgrade;
+
+use crate::access::Access;
+use crate::db::Database;
+use crate::hub::Hubs;
+use crate::replication;
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::routing::{any, get};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// How long a request's head may take to arrive.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// The most bytes of a request's head.
+const HEAD_BYTES_MAX: usize = 16 * 1024;
+/// How long nothing is accepted after accepting failed, as when the process has too many open files.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// What the routes need.
+pub struct Door {
+    /// Who may come in.
+    pub access: Access,
+    /// Who serves them.
+    pub hubs: Hubs,
+    /// What is asked for reports.
+    pub database: Database,
+    /// Where Replication stands.
+    pub replication: watch::Receiver<replication::Report>,
+    /// How long a socket may take to greet.
+    pub greet_timeout: Duration,
+    /// How long a socket may be silent.
+    pub silence: Duration,
+    /// Cancelled when the server goes away.
+    pub closing: CancellationToken,
+    /// The tasks of all connections.
+    pub tasks: TaskTracker,
+}
+
+/// A connection's place among the most that are allowed, given back when its last owner is gone.
+type Place = Arc<OwnedSemaphorePermit>;
+
+/// Accepts connections, at most `connections_max` at once, until the door closes.
+pub async fn listen(listener: TcpListener, door: Arc<Door>, connections_max: usize) {
+    let places = Arc::new(Semaphore::new(connections_max.min(Semaphore::MAX_PERMITS)));
+    let router = Router::new()
+        .route("/api/sync", any(upgrade::upgrade))
+        .route("/api/replication/status", get(reports::status))
+        .route("/healthz", get(reports::healthy))
+        .route("/readyz", get(reports::ready))
+        .with_state(Arc::clone(&door));
+    let mut refused = 0_u64;
+    loop {
+        let accepted = tokio::select! {
+            () = door.closing.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        match (accepted, Arc::clone(&places).try_acquire_owned()) {
+            (Ok((stream, _)), Ok(place)) => {
+                let _ = stream.set_nodelay(true); // Only slower without.
+                door.tasks.spawn(serve_http(stream, router.clone(), Arc::new(place), door.closing.clone()));
+            }
+            (Ok(_), Err(_)) => {
+                refused += 1;
+                if refused.is_power_of_two() {
+                    tracing::warn!(connections_max, refused, "connections are refused: all places are taken");
+                }
+            }
+            (Err(why), _) => {
+                tracing::warn!(%why, "cannot accept connections for a moment");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Serves the requests of one connection until it is upgraded or ends.
+async fn serve_http(stream: TcpStream, router: Router, place: Place, closing: CancellationToken) {
+    let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
+        let (mut router, mut request): (Router, Request) = (router.clone(), request.map(Body::new));
+        request.extensions_mut().insert(Arc::clone(&place));
+        async move { Ok::<_, Infallible>(route(&mut router, request).await) }
+    });
+    let connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    let mut connection = std::pin::pin!(connection);
+    tokio::select! {
+        ended = connection.as_mut() => {
+            if let Err(why) = ended {
+                tracing::debug!(%why, "an HTTP connection broke");
+            }
+            return;
+        }
+        () = closing.cancelled() => connection.as_mut().graceful_shutdown(),
+    }
+    let _ = connection.await; // Broken or ended, nothing more is to be done.
+}
+
+async fn route(router: &mut Router, request: Request) -> axum::response::Response {
+    use hyper::service::Service as _;
+    let service = hyper_util::service::TowerToHyperService::new(router.clone());
+    match service.call(request).await {
+        Ok(response) => response,
+        Err(never) => match never {},
+    }
+}

@@ -1,0 +1,132 @@
+//! The upgrade of a request to a WebSocket: everything that can be judged before the first frame.
+
+use super::{Door, Place, attend};
+use async_tungstenite::tungstenite::handshake::derive_accept_key;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderName, StatusCode, header};
+use axum::response::Response;
+use dormouse_core::fault::{FaultCode, PeerFault};
+use dormouse_core::wire::SUBPROTOCOL_JSON;
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
+use std::sync::Arc;
+use tokio::net::TcpStream;
+
+/// Answers a request for a WebSocket, and attends to it once it is open.
+pub(super) async fn upgrade(State(door): State<Arc<Door>>, mut request: Request) -> Response {
+    let accepted = match judge(&door, request.headers()) {
+        Ok(accepted) => accepted,
+        Err(refusal) => return refusal.into_response(),
+    };
+    let Some(place) = request.extensions_mut().remove::<Place>() else {
+        return Refusal::from(PeerFault::new(FaultCode::Internal, "the connection has no place")).into_response();
+    };
+    let upgrading = hyper::upgrade::on(&mut request);
+    let tasks = door.tasks.clone();
+    tasks.spawn(async move {
+        match upgrading.await {
+            Ok(upgraded) => {
+                if let Some((stream, read_ahead)) = unwrap(upgraded) {
+                    attend::attend(&door, stream, read_ahead, accepted.credential).await;
+                }
+            }
+            Err(why) => tracing::debug!(%why, "an upgrade broke"),
+        }
+        drop(place);
+    });
+    Response::builder()
+        .status(StatusCode::SWITCHING_PROTOCOLS)
+        .header(header::CONNECTION, "Upgrade")
+        .header(header::UPGRADE, "websocket")
+        .header(header::SEC_WEBSOCKET_ACCEPT, accepted.answer)
+        .header(header::SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL_JSON)
+        .body(Body::empty())
+        .expect("these headers are valid")
+}
+
+/// The stream below hyper, and what hyper had read beyond the request.
+fn unwrap(upgraded: Upgraded) -> Option<(TcpStream, Vec<u8>)> {
+    let parts = upgraded.downcast::<TokioIo<TcpStream>>().ok()?; // All our connections are TCP streams.
+    Some((parts.io.into_inner(), parts.read_buf.to_vec()))
+}
+
+struct Accepted {
+    answer: String,
+    credential: Option<String>,
+}
+
+/// Why a request is not upgraded.
+struct Refusal {
+    status: StatusCode,
+    header: Option<(HeaderName, &'static str)>,
+    fault: PeerFault,
+}
+
+fn judge(door: &Door, headers: &HeaderMap) -> Result<Accepted, Refusal> {
+    let key = headers.get(header::SEC_WEBSOCKET_KEY);
+    let key = key.filter(|_| {
+        names(headers, &header::UPGRADE, "websocket") && names(headers, &header::CONNECTION, "upgrade")
+    });
+    let Some(key) = key else { return Err(not_a_websocket("this address speaks WebSocket only")) };
+    if text(headers, &header::SEC_WEBSOCKET_VERSION) != Some("13") {
+        return Err(not_a_websocket("this address speaks version 13 of WebSocket only"));
+    }
+    if !names(headers, &header::SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL_JSON) {
+        let message = format!("the subprotocol must be one that this server speaks: {SUBPROTOCOL_JSON}");
+        return Err(PeerFault::new(FaultCode::UnknownVersion, message).into());
+    }
+    door.access.judge_origin(text(headers, &header::ORIGIN), text(headers, &header::HOST))?;
+    let credential = bearer(headers)?;
+    door.access.judge_credential(credential)?;
+    Ok(Accepted { answer: derive_accept_key(key.as_bytes()), credential: credential.map(Into::into) })
+}
+
+fn bearer(headers: &HeaderMap) -> Result<Option<&str>, PeerFault> {
+    let wrong = || PeerFault::new(FaultCode::Unauthorized, "the header Authorization must be `Bearer` and a credential");
+    let Some(value) = headers.get(header::AUTHORIZATION) else { return Ok(None) };
+    let (scheme, credential) = value.to_str().ok().and_then(|text| text.split_once(' ')).ok_or_else(wrong)?;
+    if scheme.eq_ignore_ascii_case("bearer") { Ok(Some(credential.trim())) } else { Err(wrong()) }
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+/// Whether a header that lists words has this one.
+fn names(headers: &HeaderMap, name: &HeaderName, word: &str) -> bool {
+    let lists = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+    lists.flat_map(|list| list.split(',')).any(|one| one.trim().eq_ignore_ascii_case(word))
+}
+
+fn not_a_websocket(message: &str) -> Refusal {
+    Refusal {
+        status: StatusCode::UPGRADE_REQUIRED,
+        header: Some((header::SEC_WEBSOCKET_VERSION, "13")),
+        fault: PeerFault::new(FaultCode::Malformed, message),
+    }
+}
+
+impl From<PeerFault> for Refusal {
+    fn from(fault: PeerFault) -> Self {
+        let (status, header) = match fault.code {
+            FaultCode::Unauthorized => (StatusCode::UNAUTHORIZED, Some((header::WWW_AUTHENTICATE, "Bearer"))),
+            FaultCode::Forbidden => (StatusCode::FORBIDDEN, None),
+            FaultCode::Internal => (StatusCode::INTERNAL_SERVER_ERROR, None),
+            _ => (StatusCode::BAD_REQUEST, None),
+        };
+        Self { status, header, fault }
+    }
+}
+
+impl Refusal {
+    fn into_response(self) -> Response {
+        tracing::debug!(code = self.fault.code.as_str(), "an upgrade is refused");
+        let body = serde_json::json!({ "v": 1, "error": self.fault });
+        let mut response = Response::builder().status(self.status).header(header::CONTENT_TYPE, "application/json");
+        if let Some((name, value)) = self.header {
+            response = response.header(name, value);
+        }
+        response.body(Body::from(format!("{body}\n"))).expect("these headers are valid")
+    }
+}

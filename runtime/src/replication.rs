@@ -1,0 +1,86 @@
+//! Replication in production: its machine, the database, the source, and whom it announces to.
+
+mod host;
+mod reader;
+
+use crate::clock::Clock;
+use crate::db::Database;
+use crate::drive::drive;
+use crate::hub::Incarnations;
+use crate::source::Source;
+use dormouse_core::history::Announcement;
+use dormouse_core::position::Lsn;
+use dormouse_core::replication::{Config, Input, PhaseName, Status};
+use std::sync::Arc;
+use tokio::sync::{broadcast, mpsc, watch};
+use tokio_util::task::TaskTracker;
+
+/// How many events may wait.
+const EVENTS_MAX: usize = 1_024;
+/// How many announcements a busy hub may fall behind before it has to read history instead.
+const ANNOUNCEMENTS_MAX: usize = 32;
+
+/// What happens to Replication.
+#[derive(Debug)]
+pub enum Event {
+    /// The process is ready for it.
+    Start,
+    /// The process ends: finish what is being recorded, release the lease.
+    Stop,
+    /// A hub waits until covered has reached this.
+    CoveredWanted(Lsn),
+    /// A question is answered.
+    Answered(Box<Input>),
+}
+
+/// Where Replication stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// As the machine sees it.
+    pub status: Status,
+    /// Whether its task has ended.
+    pub ended: bool,
+}
+
+/// The handles of one running Replication.
+#[derive(Debug, Clone)]
+pub struct Replicator {
+    /// Tells it something.
+    pub events: mpsc::Sender<Event>,
+    /// What it announces.
+    pub announcements: broadcast::Sender<Arc<Announcement>>,
+    /// Where it stands.
+    pub reports: watch::Receiver<Report>,
+}
+
+/// Makes the handles first, so that hubs can subscribe before anything is announced.
+#[must_use]
+pub fn prepare() -> (Replicator, Inbox) {
+    let (events, inbox) = mpsc::channel(EVENTS_MAX);
+    let (announcements, _) = broadcast::channel(ANNOUNCEMENTS_MAX);
+    let status = Status { phase: PhaseName::Idle, token: None, head: None, confirmed: Lsn::ZERO, halt: None };
+    let (report, reports) = watch::channel(Report { status, ended: false });
+    (Replicator { events, announcements, reports }, Inbox { events: inbox, report })
+}
+
+/// The receiving ends of a [`Replicator`].
+#[derive(Debug)]
+pub struct Inbox {
+    events: mpsc::Receiver<Event>,
+    report: watch::Sender<Report>,
+}
+
+/// Starts Replication. Its task ends after [`Event::Stop`], or when it halts.
+pub fn start<S: Source + 'static>(
+    clock: Clock,
+    config: Config,
+    incarnations: Incarnations,
+    database: Database,
+    source: S,
+    (replicator, inbox): (Replicator, Inbox),
+    tasks: &TaskTracker,
+) {
+    let source = reader::Reader::start(source, replicator.events.clone(), tasks);
+    let host = host::ReplicationHost::new(config, incarnations, database, source, replicator, inbox);
+    tasks.spawn(drive(clock, host));
+}

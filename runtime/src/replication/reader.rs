@@ -1,0 +1,94 @@
+//! The task that owns the source: it starts, reads, confirms and stops for the machine, one thing at a time.
+
+use super::Event;
+use crate::drive;
+use crate::source::Source;
+use dormouse_core::ask::Ask;
+use dormouse_core::fault::Failure;
+use dormouse_core::position::Lsn;
+use dormouse_core::replication::{Input, ReadSource, StartStream};
+use std::collections::VecDeque;
+use tokio::sync::mpsc;
+use tokio_util::task::TaskTracker;
+
+/// How many commands may wait while the stream is being opened. Confirmations come from what was read, so few do.
+const COMMANDS_MAX: usize = 256;
+
+/// What the task is told.
+#[derive(Debug)]
+pub(super) enum Command {
+    Start(Ask<StartStream>),
+    Read(Ask<ReadSource>),
+    Confirm(Lsn),
+    Stop,
+}
+
+/// The host's handle on the task, which ends with it.
+#[derive(Debug)]
+pub(super) struct Reader {
+    commands: mpsc::Sender<Command>,
+}
+
+impl Reader {
+    pub(super) fn start<S: Source + 'static>(source: S, events: mpsc::Sender<Event>, tasks: &TaskTracker) -> Self {
+        let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
+        tasks.spawn(run(source, inbox, events));
+        Self { commands }
+    }
+
+    /// Gives the task a command; hands it back when there is no room for it.
+    pub(super) fn tell(&self, command: Command) -> Result<(), Command> {
+        self.commands.try_send(command).map_err(|full| full.into_inner())
+    }
+}
+
+async fn run<S: Source>(mut source: S, mut commands: mpsc::Receiver<Command>, events: mpsc::Sender<Event>) {
+    let mut reads = VecDeque::<Ask<ReadSource>>::new();
+    loop {
+        let question = reads.front().map(|ask| ask.question.clone());
+        let event = tokio::select! {
+            biased; // A confirmation must not wait behind an endless supply of changes.
+            command = commands.recv() => match command {
+                None => break,
+                Some(Command::Start(ask)) => {
+                    Input::StreamStarted(drive::answer(ask, |question| source.start(question)).await)
+                }
+                Some(Command::Read(ask)) => {
+                    reads.push_back(ask);
+                    continue;
+                }
+                Some(Command::Confirm(lsn)) => {
+                    source.confirm(lsn);
+                    continue;
+                }
+                Some(Command::Stop) => {
+                    source.stop().await;
+                    reads.clear(); // The machine expects no answer to what it stopped.
+                    continue;
+                }
+            },
+            items = read(&mut source, question) => match reads.pop_front() {
+                Some(ask) => {
+                    drive::note_failure::<ReadSource>(&items);
+                    Input::SourceRead(ask.split().1.answer(items))
+                }
+                None => continue,
+            },
+        };
+        if events.send(Event::Answered(Box::new(event))).await.is_err() {
+            break;
+        }
+    }
+    source.stop().await;
+}
+
+/// Reads, if something is asked. A read that is given up for a command loses nothing: it is asked again.
+async fn read<S: Source>(
+    source: &mut S,
+    question: Option<ReadSource>,
+) -> Result<Vec<dormouse_core::source::SourceItem>, Failure> {
+    match question {
+        Some(question) => source.read(question).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,199 @@
+//! `dormouse serve`: Replication, the hubs and the listener of one process, from start to orderly end.
+
+use crate::cli::CommandError;
+use crate::clock::Clock;
+use crate::config::Args;
+use crate::db::Database;
+use crate::hub::{Hubs, Incarnations, Surroundings};
+use crate::listener::{self, Door};
+use crate::replication::{self, Event, Replicator};
+use crate::source::StreamSource;
+use dormouse_core::{hub, replication as core_replication};
+use std::net::SocketAddr;
+use std::num::NonZero;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// How long an orderly end may take.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// Serves until the process is told to end.
+///
+/// # Errors
+/// When it cannot start, or a defect ends it.
+pub async fn run(args: Args) -> Result<(), CommandError> {
+    let mut signals = Signals::listen()?;
+    let address = args.address()?;
+    let access = args.access(address)?;
+    let listener = TcpListener::bind(address).await;
+    let listener = listener.map_err(|why| CommandError::Environment(format!("cannot listen on {address}: {why}")))?;
+    let address = listener.local_addr().map_err(|why| CommandError::Environment(why.to_string()))?;
+    let database = Database::connect(args.database()).await;
+    let database =
+        database.map_err(|why| CommandError::Environment(format!("cannot use the database: {}", why.reason())))?;
+
+    let server = Server::start(&args, access, listener, database);
+    announce(address);
+    loop {
+        tokio::select! {
+            signalled = signals.next() => match signalled {
+                Signalled::End => break,
+                Signalled::Evict => {
+                    tracing::info!("all hubs are dropped and built again");
+                    server.hubs.evict_all().await;
+                }
+            },
+            () = server.defect.cancelled() => break,
+        }
+    }
+    tokio::select! {
+        () = server.end() => {}
+        () = signals.ended() => tracing::warn!("ended at once by a second signal"),
+    }
+    if server.defect.is_cancelled() {
+        return Err(CommandError::Failed("a defect ended the server; the log has the sentence".into()));
+    }
+    Ok(())
+}
+
+/// Says where the server is: for people on stderr, for programs on stdout.
+fn announce(address: SocketAddr) {
+    tracing::info!("listening on http://{address}");
+    println!("{}", serde_json::json!({ "v": 1, "listening": address }));
+}
+
+struct Server {
+    replicator: Replicator,
+    hubs: Hubs,
+    /// Cancelled when no more is accepted.
+    closing: CancellationToken,
+    /// Cancelled when a hub cannot go on.
+    defect: CancellationToken,
+    replication_tasks: TaskTracker,
+    hub_tasks: TaskTracker,
+    connection_tasks: TaskTracker,
+}
+
+impl Server {
+    fn start(args: &Args, access: crate::access::Access, listener: TcpListener, database: Database) -> Self {
+        let clock = Clock::start();
+        let incarnations = Incarnations::start(clock);
+        let (replicator, inbox) = replication::prepare();
+        let tasks = TaskTracker::new;
+        let server_tasks = (tasks(), tasks(), tasks());
+        let (replication_tasks, hub_tasks, connection_tasks) = server_tasks;
+        let (closing, defect) = (CancellationToken::new(), CancellationToken::new());
+
+        let surroundings = Surroundings {
+            clock,
+            incarnations: incarnations.clone(),
+            database: database.clone(),
+            replication: replicator.events.clone(),
+            announcements: replicator.announcements.clone(),
+            defect: defect.clone(),
+        };
+        let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
+        let hubs = Hubs::start(args.hubs.unwrap_or(processors), &hub_config(args), &surroundings, &hub_tasks);
+
+        let source = StreamSource::new(database.clone());
+        let parts = (replicator.clone(), inbox);
+        replication::start(clock, replication_config(args), incarnations, database.clone(), source, parts, &replication_tasks);
+        let _ = replicator.events.try_send(Event::Start); // The channel is new, and has room.
+
+        let door = Door {
+            access,
+            hubs: hubs.clone(),
+            database,
+            replication: replicator.reports.clone(),
+            greet_timeout: args.greet_timeout,
+            silence: args.silence_timeout,
+            closing: closing.clone(),
+            tasks: connection_tasks.clone(),
+        };
+        connection_tasks.spawn(listener::listen(listener, Arc::new(door), args.connections_max));
+        Self { replicator, hubs, closing, defect, replication_tasks, hub_tasks, connection_tasks }
+    }
+
+    /// Says good-bye, stores what is to be stored, releases the lease; gives up after a while, which loses nothing.
+    async fn end(&self) {
+        tracing::info!("going away");
+        let ended = async {
+            self.closing.cancel();
+            let _ = self.replicator.events.send(Event::Stop).await; // One that halted by itself has ended already.
+            self.hubs.drain().await;
+            for tasks in [&self.hub_tasks, &self.connection_tasks, &self.replication_tasks] {
+                tasks.close();
+                tasks.wait().await;
+            }
+        };
+        if tokio::time::timeout(FAREWELL, ended).await.is_err() {
+            tracing::warn!("some clients or the database did not answer in time");
+        }
+    }
+}
+
+fn hub_config(args: &Args) -> hub::Config {
+    hub::Config {
+        seed: rand::random(),
+        registration_ttl: args.registration_ttl,
+        renew_every: args.registration_ttl / 3,
+        hibernate_after: args.hibernate_after,
+        ..hub::Config::default()
+    }
+}
+
+fn replication_config(args: &Args) -> core_replication::Config {
+    core_replication::Config {
+        holder: holder(),
+        keep_min: args.keep_min,
+        keep_max: args.keep_max.max(args.keep_min),
+        seed: rand::random(),
+        ..core_replication::Config::default()
+    }
+}
+
+/// Names this process for people, and differently from every other.
+fn holder() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let host = if host.trim().is_empty() { "host" } else { host.trim() };
+    format!("{host}:{}:{:08x}", std::process::id(), rand::random::<u32>())
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    evict: Signal,
+}
+
+impl Signals {
+    fn listen() -> Result<Self, CommandError> {
+        let listen = |kind| signal(kind).map_err(|why| CommandError::Environment(format!("cannot hear signals: {why}")));
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+            evict: listen(SignalKind::user_defined1())?,
+        })
+    }
+
+    async fn next(&mut self) -> Signalled {
+        tokio::select! {
+            _ = self.terminate.recv() => Signalled::End,
+            _ = self.interrupt.recv() => Signalled::End,
+            _ = self.evict.recv() => Signalled::Evict,
+        }
+    }
+
+    async fn ended(&mut self) {
+        while self.next().await != Signalled::End {}
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Signalled {
+    End,
+    Evict,
+}

@@ -1,0 +1,131 @@
+//! Sockets over a pipe in memory, with tungstenite at the other end.
+
+use super::*;
+use async_tungstenite::tokio::TokioAdapter;
+use bytes::Bytes;
+use dormouse_core::fault::FaultCode;
+use tokio::io::DuplexStream;
+
+type Peer = WebSocketStream<TokioAdapter<DuplexStream>>;
+
+async fn open(silence: Duration) -> (Socket<DuplexStream>, Peer) {
+    let (near, far) = tokio::io::duplex(1 << 16);
+    let socket = Socket::new(near, Vec::new(), silence).await;
+    (socket, WebSocketStream::from_raw_socket(TokioAdapter::new(far), Role::Client, None).await)
+}
+
+const LONG: Duration = Duration::from_secs(3_600);
+
+#[tokio::test]
+async fn frames_arrive_whole_and_in_order() {
+    let (mut socket, mut peer) = open(LONG).await;
+    let outbox = Arc::clone(socket.outbox());
+    let texts: Vec<_> = [1, 10, 125, 126, 70_000, 200_000, 5].map(|length| "x".repeat(length)).into();
+    for text in &texts {
+        outbox.push(encode_text(text)).expect("little waits");
+    }
+    let task = tokio::spawn(async move { socket.next().await });
+    for text in &texts {
+        let message = peer.next().await.expect("open").expect("whole");
+        assert_eq!(message.into_text().expect("text").as_str(), text);
+    }
+    peer.send(Message::text("hello")).await.expect("open");
+    assert_eq!(task.await.expect("no panic"), Heard::Text("hello".into()));
+}
+
+#[tokio::test]
+async fn ping_is_answered_and_heard_by_nobody() {
+    let (mut socket, mut peer) = open(LONG).await;
+    peer.send(Message::text("ping")).await.expect("open");
+    peer.send(Message::Ping(Bytes::from_static(b"p"))).await.expect("open");
+    peer.send(Message::text("next")).await.expect("open");
+    assert_eq!(socket.next().await, Heard::Text("next".into()));
+    assert_eq!(peer.next().await.expect("open").expect("whole"), Message::text("pong"));
+    let further = tokio::spawn(async move { socket.next().await });
+    assert_eq!(peer.next().await.expect("open").expect("whole"), Message::Pong(Bytes::from_static(b"p")));
+    drop(peer);
+    assert_eq!(further.await.expect("no panic"), Heard::Gone(ClosedReason::Broken));
+}
+
+#[tokio::test]
+async fn silence_ends_a_socket_and_a_ping_is_no_silence() {
+    let (mut socket, mut peer) = open(Duration::from_millis(1_500)).await;
+    let heard = tokio::spawn(async move { (socket.next().await, Instant::now(), socket) });
+    let started = Instant::now();
+    for _ in 0..3 {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        peer.send(Message::text("ping")).await.expect("open");
+    }
+    let (heard, at, _socket) = heard.await.expect("no panic");
+    assert_eq!(heard, Heard::Gone(ClosedReason::Silent));
+    assert!(at - started >= Duration::from_millis(3 * 500 + 1_500), "{:?}", at - started);
+}
+
+#[tokio::test]
+async fn what_is_no_message_is_named() {
+    let (mut socket, mut peer) = open(LONG).await;
+    peer.send(Message::binary(vec![1, 2, 3])).await.expect("open");
+    assert!(matches!(socket.next().await, Heard::Garbage(_)));
+
+    let (mut socket, mut peer) = open(LONG).await;
+    let sending = tokio::spawn(async move { peer.send(Message::text("x".repeat(CLIENT_FRAME_BYTES_MAX + 1))).await });
+    assert_eq!(socket.next().await, Heard::TooLarge);
+    drop(socket);
+    let _ = sending.await.expect("no panic");
+
+    let (mut near, mut socket) = {
+        let (near, far) = tokio::io::duplex(1 << 16);
+        (near, Socket::new(far, Vec::new(), LONG).await)
+    };
+    near.write_all(b"GET / HTTP/1.1\r\n\r\n").await.expect("open");
+    assert!(matches!(socket.next().await, Heard::Garbage(_)));
+}
+
+#[tokio::test]
+async fn the_last_frames_reach_a_peer_that_still_sends() {
+    let (mut socket, mut peer) = open(LONG).await;
+    let outbox = Arc::clone(socket.outbox());
+    outbox.push(encode_text("last page")).expect("little waits");
+    outbox.close([encode_text("fault"), encode_close(Some(FaultCode::Replaced))]);
+    peer.send(Message::text("late")).await.expect("open");
+    let finished = tokio::spawn(async move {
+        assert_eq!(socket.next().await, Heard::Finished);
+        socket.finish().await;
+    });
+    assert_eq!(peer.next().await.expect("open").expect("whole"), Message::text("last page"));
+    assert_eq!(peer.next().await.expect("open").expect("whole"), Message::text("fault"));
+    let Message::Close(Some(frame)) = peer.next().await.expect("open").expect("whole") else { panic!("no close frame") };
+    assert_eq!(frame.reason.as_str(), "replaced");
+    assert!(peer.next().await.is_none_or(|ended| ended.is_err()));
+    drop(peer);
+    finished.await.expect("no panic");
+}
+
+#[tokio::test]
+async fn a_peer_that_never_reads_is_left_behind() {
+    let (socket, peer) = open(LONG).await;
+    socket.outbox().push(encode_text(&"x".repeat(1 << 20))).expect("little waits");
+    let started = Instant::now();
+    socket.finish().await;
+    assert!(started.elapsed() >= LINGER);
+    drop(peer);
+}
+
+#[tokio::test]
+async fn a_peer_that_only_pings_is_not_read_without_bound() {
+    let (mut socket, mut peer) = open(LONG).await;
+    let flood = tokio::spawn(async move {
+        for _ in 0..1_000_000 {
+            if peer.send(Message::Ping(Bytes::from(vec![0; 125]))).await.is_err() {
+                break;
+            }
+        }
+        peer
+    });
+    let heard = tokio::time::timeout(Duration::from_millis(500), socket.next()).await;
+    assert!(heard.is_err(), "{heard:?}");
+    assert!(!flood.is_finished());
+    assert!(socket.stream.get_ref().replies() <= REPLIES_MAX + 2);
+    drop(socket);
+    let _ = flood.await;
+}
