@@ -73,7 +73,8 @@ impl Args {
     /// # Errors
     /// When it is no address and port, or no address of this machine can be found for it.
     pub fn address(&self) -> Result<SocketAddr, CommandError> {
-        let wrong = || CommandError::Usage(format!("--listen {} is no address and port, as in 127.0.0.1:7654", self.listen));
+        let wrong =
+            || CommandError::Usage(format!("--listen {} is no address and port, as in 127.0.0.1:7654", self.listen));
         self.listen.to_socket_addrs().ok().and_then(|mut addresses| addresses.next()).ok_or_else(wrong)
     }
 
@@ -100,7 +101,10 @@ impl Args {
             (None, []) => db::Selection::Keyed,
             (None, tables) => db::Selection::Tables(tables.to_vec()),
         };
-        db::Config { spool_dir: self.spool_dir.clone(), ..db::Config::new(&self.database_url).with_selection(selection) }
+        db::Config {
+            spool_dir: self.spool_dir.clone(),
+            ..db::Config::new(&self.database_url).with_selection(selection)
+        }
     }
 }
 

@@ -162,7 +162,7 @@ impl<H: Host> Driver<H> {
                 Step::On => {}
                 Step::Sleep(alarm) => self.sleep = Some(alarm),
                 Step::Evict => self.machine = None,
-                }
+            }
         }
         if let Some(Err(broken)) = self.machine.as_ref().map(Machine::check) {
             self.on_broken(now, &broken);

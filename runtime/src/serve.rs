@@ -101,7 +101,15 @@ impl Server {
 
         let source = StreamSource::new(database.clone());
         let parts = (replicator.clone(), inbox);
-        replication::start(clock, replication_config(args), incarnations, database.clone(), source, parts, &replication_tasks);
+        replication::start(
+            clock,
+            replication_config(args),
+            incarnations,
+            database.clone(),
+            source,
+            parts,
+            &replication_tasks,
+        );
         let _ = replicator.events.try_send(Event::Start); // The channel is new, and has room.
 
         let door = Door {
@@ -171,7 +179,8 @@ struct Signals {
 
 impl Signals {
     fn listen() -> Result<Self, CommandError> {
-        let listen = |kind| signal(kind).map_err(|why| CommandError::Environment(format!("cannot hear signals: {why}")));
+        let listen =
+            |kind| signal(kind).map_err(|why| CommandError::Environment(format!("cannot hear signals: {why}")));
         Ok(Self {
             terminate: listen(SignalKind::terminate())?,
             interrupt: listen(SignalKind::interrupt())?,

@@ -214,8 +214,12 @@ impl HubHost {
         }
     }
 
-    fn ask<Q, F>(&mut self, ask: Ask<Q>, work: impl FnOnce(Database, Q) -> F + Send + 'static, fact: fn(Answer<Q>) -> Input)
-    where
+    fn ask<Q, F>(
+        &mut self,
+        ask: Ask<Q>,
+        work: impl FnOnce(Database, Q) -> F + Send + 'static,
+        fact: fn(Answer<Q>) -> Input,
+    ) where
         Q: Question<Reply: Send> + Send + 'static,
         F: Future<Output = Result<Q::Reply, Failure>> + Send + 'static,
     {

@@ -61,10 +61,8 @@ impl Sockets {
     pub(super) fn kept(&self) -> Vec<(SessionId, Option<Attachment>)> {
         let slots = self.slots.iter().zip(0..);
         let open = slots.filter_map(|(entry, slot)| entry.as_ref().map(|entry| (slot, entry)));
-        open.map(|(slot, entry)| {
-            (SessionId { slot, serial: entry.serial }, entry.attachment.as_deref().cloned())
-        })
-        .collect()
+        open.map(|(slot, entry)| (SessionId { slot, serial: entry.serial }, entry.attachment.as_deref().cloned()))
+            .collect()
     }
 }
 

@@ -65,9 +65,8 @@ struct Refusal {
 
 fn judge(door: &Door, headers: &HeaderMap) -> Result<Accepted, Refusal> {
     let key = headers.get(header::SEC_WEBSOCKET_KEY);
-    let key = key.filter(|_| {
-        names(headers, &header::UPGRADE, "websocket") && names(headers, &header::CONNECTION, "upgrade")
-    });
+    let key =
+        key.filter(|_| names(headers, &header::UPGRADE, "websocket") && names(headers, &header::CONNECTION, "upgrade"));
     let Some(key) = key else { return Err(not_a_websocket("this address speaks WebSocket only")) };
     if text(headers, &header::SEC_WEBSOCKET_VERSION) != Some("13") {
         return Err(not_a_websocket("this address speaks version 13 of WebSocket only"));
@@ -83,7 +82,8 @@ fn judge(door: &Door, headers: &HeaderMap) -> Result<Accepted, Refusal> {
 }
 
 fn bearer(headers: &HeaderMap) -> Result<Option<&str>, PeerFault> {
-    let wrong = || PeerFault::new(FaultCode::Unauthorized, "the header Authorization must be `Bearer` and a credential");
+    let wrong =
+        || PeerFault::new(FaultCode::Unauthorized, "the header Authorization must be `Bearer` and a credential");
     let Some(value) = headers.get(header::AUTHORIZATION) else { return Ok(None) };
     let (scheme, credential) = value.to_str().ok().and_then(|text| text.split_once(' ')).ok_or_else(wrong)?;
     if scheme.eq_ignore_ascii_case("bearer") { Ok(Some(credential.trim())) } else { Err(wrong()) }

@@ -191,11 +191,7 @@ impl ReplicationHost {
     }
 }
 
-async fn append_in_order(
-    database: Database,
-    mut asked: mpsc::Receiver<Ask<RecordPage>>,
-    events: mpsc::Sender<Event>,
-) {
+async fn append_in_order(database: Database, mut asked: mpsc::Receiver<Ask<RecordPage>>, events: mpsc::Sender<Event>) {
     while let Some(ask) = asked.recv().await {
         let answer = drive::answer(ask, |question| database.record_page(question)).await;
         if events.send(Event::Answered(Box::new(Input::PageRecorded(answer)))).await.is_err() {

@@ -94,7 +94,9 @@ async fn the_last_frames_reach_a_peer_that_still_sends() {
     });
     assert_eq!(peer.next().await.expect("open").expect("whole"), Message::text("last page"));
     assert_eq!(peer.next().await.expect("open").expect("whole"), Message::text("fault"));
-    let Message::Close(Some(frame)) = peer.next().await.expect("open").expect("whole") else { panic!("no close frame") };
+    let Message::Close(Some(frame)) = peer.next().await.expect("open").expect("whole") else {
+        panic!("no close frame")
+    };
     assert_eq!(frame.reason.as_str(), "replaced");
     assert!(peer.next().await.is_none_or(|ended| ended.is_err()));
     drop(peer);
