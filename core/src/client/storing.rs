@@ -84,6 +84,7 @@ impl Client {
     fn on_durable(&mut self, now: Timestamp, memo: Storing, held: Held) {
         let before = std::mem::replace(&mut self.held, held);
         if let (Storing::Page { .. }, Some(from), Some(to)) = (&memo, before.staged, held.staged)
+            && self.config.mode == Mode::Replica
             && from.era == to.era
             && from.position > to.position
         {

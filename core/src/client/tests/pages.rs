@@ -238,3 +238,24 @@ fn a_resync_keeps_what_is_shown_and_voids_what_is_owed() {
           tell phase CatchUp
     "#]]);
 }
+
+#[test]
+fn a_thin_client_is_handed_again_what_it_did_not_acknowledge() {
+    let mut run = Run::with(Config { mode: crate::client::Mode::Thin, ..config() });
+    run.start();
+    run.connect();
+    run.welcome(Some(boundary(0x10)));
+    run.page(whole(0x10, &[0x20]));
+    run.page(whole(0x20, &[0x30]));
+    run.closed();
+    run.pass(Duration::from_millis(300));
+    run.connect();
+    run.welcome(Some(boundary(0x10)));
+    run.log.clear();
+    run.page(whole(0x10, &[0x20]));
+    run.check(&expect![[r#"
+        > page 0/10..0/20 with 1
+          store page 0/10..0/20 with 1
+          tell applied 0/20
+    "#]]);
+}
