@@ -72,7 +72,7 @@ impl Database {
         let wanted = self.selected_tables().await?;
         let name = self.publication();
         let client = self.pool().get().await?;
-        let sql = "select format('%I.%I', n.nspname, c.relname) from pg_publication p \
+        let sql = "select case when c.oid is not null then format('%I.%I', n.nspname, c.relname) end from pg_publication p \
              left join pg_publication_rel r on r.prpubid = p.oid left join pg_class c on c.oid = r.prrelid \
              left join pg_namespace n on n.oid = c.relnamespace where p.pubname = $1";
         let rows = client.query(sql, &[&name]).await.map_err(failure::of)?;

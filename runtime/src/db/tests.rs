@@ -3,4 +3,6 @@
 mod history;
 mod lease;
 mod registry;
+mod seam;
+mod source;
 mod support;

@@ -222,6 +222,7 @@ async fn pruning_leaves_a_horizon_and_stops_at_what_somebody_needs() {
     assert_eq!(done(prune(SECOND).await.expect("answers")), whole(head, 6));
     let now = world.head().await;
     assert_eq!(now.position(), whole(head, 6));
+    assert_eq!(now.covered, transaction(head, 6, 0, 1, true).end_lsn, "covered does not fall back with the head");
     assert_eq!(shape(&world.read(head, whole(head, 6), 100).await), "end");
     append(&world, token, head, whole(head, 6), vec![transaction(head, 7, 0, 1, true)]).await;
     assert_eq!(shape(&world.read(head, whole(head, 6), 100).await), "0+1");

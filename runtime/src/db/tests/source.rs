@@ -1,0 +1,235 @@
+use super::support::{SECOND, World, done};
+use crate::db::Selection;
+use crate::source::{Source, StreamSource};
+use dormouse_core::change::Change;
+use dormouse_core::fault::Failure;
+use dormouse_core::position::Lsn;
+use dormouse_core::replication::{InspectSource, InspectTables, ReadSource, StartStream};
+use dormouse_core::source::{Fingerprints, SourceItem, alters_existing_rows};
+
+const TABLES: &str = "create table keyed (id int primary key, v text); \
+     create table keyless (v text); \
+     create table identity (a int not null, b int not null, v text); \
+     create unique index identity_b on identity (b); alter table identity replica identity using index identity_b; \
+     create table nothing (id int primary key); alter table nothing replica identity nothing; \
+     create table deferred (id int primary key deferrable); \
+     create table whole (id int primary key, v text); alter table whole replica identity full; \
+     create unlogged table unlogged (id int primary key); \
+     create table parted (id int primary key, v text) partition by range (id); \
+     create table part_1 partition of parted for values from (0) to (10); \
+     create schema other; create table other.\"Odd \"\"name\" (\"Id\" int primary key);";
+
+async fn inspect(world: &World) -> Fingerprints {
+    let token = world.token().await;
+    done(world.database.inspect_tables(InspectTables { token }).await.expect("answers"))
+}
+
+#[tokio::test]
+async fn every_table_with_a_usable_key_is_published_and_none_is_disturbed() {
+    let world = World::new(TABLES).await;
+    let token = world.token().await;
+    let source = done(world.database.inspect_source(InspectSource { token }).await.expect("answers"));
+    assert_eq!(source.slot, None);
+    assert!(source.evidence.system_identifier > 0);
+    assert_eq!(source.evidence.timeline, 1);
+    let names: Vec<_> = source.fingerprints.keys().map(String::as_str).collect();
+    assert_eq!(names, ["other.Odd \"name", "public.identity", "public.keyed", "public.part_1", "public.whole"]);
+    assert_eq!(source.fingerprints["public.identity"].key, ["b"]);
+    // The application's writes go on, everywhere.
+    world.sql("insert into nothing values (1); update nothing set id = 2; insert into keyless values ('a')").await;
+    world.sql("update keyless set v = 'b'; delete from keyless; insert into deferred values (1); update deferred set id = 2").await;
+    let keys = |table: &'static str| {
+        let world = &world;
+        async move {
+            let oid = world.text(&format!("select '{table}'::regclass::oid::text")).await;
+            world.database.table_key(oid.parse().expect("an oid")).await.expect("answers")
+        }
+    };
+    assert_eq!(keys("whole").await, ["id"]);
+    assert_eq!(keys("keyless").await, [""; 0]);
+
+    // Tables come and go; one that lost its key would make its updates fail.
+    world.sql("create table late (id int primary key); alter table keyed drop constraint keyed_pkey").await;
+    let later = inspect(&world).await;
+    assert!(later.contains_key("public.late") && !later.contains_key("public.keyed"));
+    world.sql("insert into keyed values (1); update keyed set v = 'x'").await;
+}
+
+#[tokio::test]
+async fn silent_changes_of_the_schema_show_in_the_fingerprints() {
+    let schema = "create type mood as enum ('sad', 'ok'); create table t (id int primary key, m mood, n int default 1)";
+    let world = World::new(schema).await;
+    let mut before = inspect(&world).await;
+    world.sql("drop table t").await;
+    assert!(inspect(&world).await.is_empty());
+    world.sql("create table t (id int primary key, m mood, n int default 1)").await;
+    before.extend(inspect(&world).await);
+    for (change, alters) in [
+        ("alter table t add column d int default 5", true),
+        ("alter type mood rename value 'ok' to 'fine'", true),
+        ("alter table t alter column n set default 2", false),
+        ("alter table t alter column n type int using n + 1", true),
+        ("alter table t rename column n to o", true),
+        ("create index on t (o)", false),
+        ("insert into t values (1)", false),
+        ("analyze t", false),
+        ("alter table t drop column d", true),
+        ("drop table t; create table t (id int primary key, m mood, o int default 2)", true),
+        ("create table u (id int primary key)", true),
+    ] {
+        world.sql(change).await;
+        let after = inspect(&world).await;
+        assert_eq!(alters_existing_rows(&before, &after).is_some(), alters, "{change}");
+        before = after;
+    }
+}
+
+#[tokio::test]
+async fn selections_are_honoured_and_unfit_publications_refused() {
+    let select = |selection| move |config: crate::db::Config| config.with_selection(selection);
+    let two = Selection::Tables(vec!["keyed".into(), "public.gone".into(), "other.Odd \"name".into()]);
+    let world = World::with(&[], TABLES, select(two)).await;
+    assert_eq!(inspect(&world).await.into_keys().collect::<Vec<_>>(), ["other.Odd \"name", "public.keyed"]);
+
+    let own = Selection::Publication("The apps".into());
+    let database = crate::db::Config::new(world.cluster.url()).with_selection(own);
+    let database = crate::db::Database::connect(database).await.expect("connects");
+    let token = world.token().await;
+    let refused = |sentence: &'static str| {
+        let database = &database;
+        async move {
+            let found = database.inspect_source(InspectSource { token }).await;
+            assert!(matches!(&found, Err(Failure::Refused(why)) if why.contains(sentence)), "{found:?}");
+        }
+    };
+    refused("there is no publication The apps").await;
+    world.sql("create publication \"The apps\" for all tables").await;
+    refused("FOR ALL TABLES").await;
+    world
+        .sql("drop publication \"The apps\"; create publication \"The apps\" for table keyed with (publish = 'insert')")
+        .await;
+    refused("leaves some operations out").await;
+    world
+        .sql("drop publication \"The apps\"; create publication \"The apps\" for table keyed where (id > 5), keyless")
+        .await;
+    let source = done(database.inspect_source(InspectSource { token }).await.expect("answers"));
+    assert_eq!(source.fingerprints.keys().collect::<Vec<_>>(), ["public.keyed"]);
+    assert!(source.fingerprints["public.keyed"].columns.last().expect("some").starts_with("where "));
+}
+
+#[tokio::test]
+async fn settings_that_cannot_serve_are_refused_with_a_remedy() {
+    let world = World::with(&[("wal_level", "replica")], "", |config| config).await;
+    let token = world.token().await;
+    let found = world.database.inspect_source(InspectSource { token }).await;
+    assert!(matches!(&found, Err(Failure::Refused(why)) if why.contains("ALTER SYSTEM")), "{found:?}");
+}
+
+#[tokio::test]
+async fn the_stream_delivers_what_commits_in_commit_order() {
+    let world = World::new(TABLES).await;
+    let mut replicator = world.replicator().await;
+    world.sql("insert into keyed values (1, 'a'), (2, 'b'); update keyed set id = 3 where id = 2; delete from keyed where id = 1").await;
+    world.sql("insert into keyless values ('x'); insert into whole values (1, 'v')").await;
+    world.sql("update whole set v = 'w'; delete from whole; truncate keyed, whole").await;
+    world.sql("insert into part_1 values (1, 'p')").await;
+    let recorded = replicator.catch_up().await;
+    let kinds: Vec<String> = recorded
+        .iter()
+        .map(|transaction| {
+            let letter = |change: &Change| match change {
+                Change::Insert { .. } => 'I',
+                Change::Update { .. } => 'U',
+                Change::Move { .. } => 'M',
+                Change::Delete { .. } => 'D',
+                Change::Truncate { .. } => 'T',
+            };
+            transaction.changes.iter().map(letter).collect()
+        })
+        .collect();
+    assert_eq!(kinds, ["IIMD", "I", "UDTT", "I"]);
+    assert!(recorded.is_sorted_by_key(|transaction| transaction.commit_lsn));
+    let xid = world.text("select xid::text from dormouse.transaction_history order by commit_lsn desc limit 1").await;
+    assert_eq!(xid, recorded[3].xid.to_string());
+}
+
+#[tokio::test]
+async fn a_confirmed_slot_moves_and_the_rest_is_sent_again() {
+    let world = World::new(TABLES).await;
+    let mut replicator = world.replicator().await;
+    world.sql("insert into keyed values (1, 'a')").await;
+    let first = replicator.catch_up().await;
+    replicator.stream.confirm(first[0].end_lsn);
+    let confirmed = async {
+        loop {
+            let status = world.database.source_status().await.expect("answers");
+            if status.confirmed == Some(first[0].end_lsn) {
+                return;
+            }
+            let read = replicator.stream.read(ReadSource { changes_max: 1, bytes_max: 1 });
+            let _ = tokio::time::timeout(SECOND / 20, read).await;
+        }
+    };
+    tokio::time::timeout(10 * SECOND, confirmed).await.expect("the confirmation arrives");
+    world.sql("insert into keyed values (2, 'b')").await;
+    world.sql("insert into keyed values (3, 'c')").await;
+
+    // A successor takes the slot from the walsender that still holds it, and gets what was not confirmed.
+    let successor = StreamSource::new(world.database.clone());
+    let token = world.token().await;
+    successor.start(StartStream { token, from: Lsn(0) }).await.expect("takes over");
+    let mut rows = Vec::new();
+    while rows.len() < 2 {
+        let items = successor.read(ReadSource { changes_max: 100, bytes_max: 1 << 20 }).await.expect("streams");
+        rows.extend(items.into_iter().filter_map(|item| match item {
+            SourceItem::Change(Change::Insert { row, .. }) => Some(format!("{row:?}")),
+            _ => None,
+        }));
+    }
+    assert_eq!(rows, ["(2, b)", "(3, c)"]);
+    let lost = loop {
+        match replicator.stream.read(ReadSource { changes_max: 100, bytes_max: 1 << 20 }).await {
+            Ok(_) => {}
+            Err(why) => break why,
+        }
+    };
+    assert!(matches!(lost, Failure::Unavailable(_)), "{lost:?}");
+
+    // Stopping ends a read that waits.
+    let (read, ()) = tokio::join!(
+        async {
+            loop {
+                if let Err(why) = successor.read(ReadSource { changes_max: 1, bytes_max: 1 }).await {
+                    return why;
+                }
+            }
+        },
+        async {
+            tokio::time::sleep(SECOND / 5).await;
+            successor.stop().await;
+        }
+    );
+    assert!(matches!(read, Failure::Unavailable(_)));
+}
+
+#[tokio::test]
+async fn a_slot_without_its_publication_is_made_anew() {
+    let world = World::new(TABLES).await;
+    world.era().await;
+    let token = world.token().await;
+    let source = done(world.database.inspect_source(InspectSource { token }).await.expect("answers"));
+    assert!(source.slot.expect("a slot").usable);
+    world.sql(&format!("drop publication {}", world.database.publication())).await;
+    let source = done(world.database.inspect_source(InspectSource { token }).await.expect("answers"));
+    assert_eq!(source.slot, None);
+    world.era().await;
+    world.text(&format!("select 'x'::text from pg_drop_replication_slot('{}')", world.database.slot_name())).await;
+    let slot = format!(
+        "select 'x'::text from pg_create_logical_replication_slot('{}', 'test_decoding')",
+        world.database.slot_name()
+    );
+    world.text(&slot).await;
+    let token = world.token().await;
+    let source = done(world.database.inspect_source(InspectSource { token }).await.expect("answers"));
+    assert!(!source.slot.expect("a slot").usable);
+}
