@@ -42,31 +42,31 @@ fn without_history_an_era_begins_at_a_new_slot() {
         inspected(None),
         Fact::Loaded(done(None)),
         Fact::Created(done(Lsn(0x20))),
-        Fact::Begun(done(head(0x1f, 0, 0x1f))),
+        Fact::Begun(done(head(0x1f, 0, 0x20))),
         stream_started(),
         inspected(Some(0x20)),
     ];
     check_start(
         &facts,
         &expect![[r#"
-        Started
-          take lease as a
-        Taken(Ok(Taken { token: Token(1), clean: true }))
-          inspect source under 1
-        Inspected: no slot
-          load progress under 1
-        Loaded(Ok(Done(None)))
-          create slot under 1
-        Created(Ok(Done(0/20)))
-          begin era at 0/1F: the first era
-        Begun: 1-000000000000000e at 0/1F
-          announce 0/1F xid 0 schema 1 covered 0/20
-          start stream from 0/20
-        StreamStarted(Ok(()))
-          inspect source under 1
-        Inspected: slot at 0/20 usable true
-          read source
-    "#]],
+            Started
+              take lease as a
+            Taken(Ok(Taken { token: Token(1), clean: true }))
+              inspect source under 1
+            Inspected: no slot
+              load progress under 1
+            Loaded(Ok(Done(None)))
+              create slot under 1
+            Created(Ok(Done(0/20)))
+              begin era at 0/20: the first era
+            Begun: 1-000000000000000e at 0/1F
+              announce 0/1F xid 0 schema 1 covered 0/20
+              start stream from 0/20
+            StreamStarted(Ok(()))
+              inspect source under 1
+            Inspected: slot at 0/20 usable true
+              read source
+        "#]],
     );
 }
 
@@ -76,15 +76,15 @@ fn a_slot_without_history_is_adopted() {
     check_start(
         &facts,
         &expect![[r#"
-        Started
-          take lease as a
-        Taken(Ok(Taken { token: Token(1), clean: true }))
-          inspect source under 1
-        Inspected: slot at 0/20 usable true
-          load progress under 1
-        Loaded(Ok(Done(None)))
-          begin era at 0/1F: the first era
-    "#]],
+            Started
+              take lease as a
+            Taken(Ok(Taken { token: Token(1), clean: true }))
+              inspect source under 1
+            Inspected: slot at 0/20 usable true
+              load progress under 1
+            Loaded(Ok(Done(None)))
+              begin era at 0/20: the first era
+        "#]],
     );
 }
 
@@ -94,34 +94,34 @@ fn a_slot_beyond_history_begins_an_era() {
     check_start(
         &facts,
         &expect![[r#"
-        Started
-          take lease as a
-        Taken(Ok(Taken { token: Token(1), clean: true }))
-          inspect source under 1
-        Inspected: slot at 0/18 usable true
-          load progress under 1
-        Loaded: 0/8 covered 0/10
-          begin era at 0/17: the replication slot stands at 0/18, but history ends at 0/10
-    "#]],
+            Started
+              take lease as a
+            Taken(Ok(Taken { token: Token(1), clean: true }))
+              inspect source under 1
+            Inspected: slot at 0/18 usable true
+              load progress under 1
+            Loaded: 0/8 covered 0/10
+              begin era at 0/18: the replication slot stands at 0/18, but history ends at 0/10
+        "#]],
     );
 }
 
 #[test]
 fn the_slot_of_an_era_without_transactions_joins_its_start() {
-    let facts = [Fact::Started, taken(1, true), inspected(Some(0x20)), loaded(head(0x1f, 0, 0x1f))];
+    let facts = [Fact::Started, taken(1, true), inspected(Some(0x20)), loaded(head(0x1f, 0, 0x20))];
     check_start(
         &facts,
         &expect![[r#"
-        Started
-          take lease as a
-        Taken(Ok(Taken { token: Token(1), clean: true }))
-          inspect source under 1
-        Inspected: slot at 0/20 usable true
-          load progress under 1
-        Loaded: 0/1F covered 0/1F
-          announce 0/1F xid 0 schema 1 covered 0/20
-          start stream from 0/20
-    "#]],
+            Started
+              take lease as a
+            Taken(Ok(Taken { token: Token(1), clean: true }))
+              inspect source under 1
+            Inspected: slot at 0/20 usable true
+              load progress under 1
+            Loaded: 0/1F covered 0/20
+              announce 0/1F xid 0 schema 1 covered 0/20
+              start stream from 0/20
+        "#]],
     );
 }
 
@@ -133,15 +133,15 @@ fn another_cluster_begins_an_era() {
     check_start(
         &facts,
         &expect![[r#"
-        Started
-          take lease as a
-        Taken(Ok(Taken { token: Token(1), clean: true }))
-          inspect source under 1
-        Inspected: slot at 0/10 usable true
-          load progress under 1
-        Loaded: 0/8 covered 0/10
-          begin era at 0/F: the database cluster is another one (system identifier 78, was 77)
-    "#]],
+            Started
+              take lease as a
+            Taken(Ok(Taken { token: Token(1), clean: true }))
+              inspect source under 1
+            Inspected: slot at 0/10 usable true
+              load progress under 1
+            Loaded: 0/8 covered 0/10
+              begin era at 0/10: the database cluster is another one (system identifier 78, was 77)
+        "#]],
     );
 }
 
@@ -180,17 +180,17 @@ fn an_unusable_slot_is_made_anew() {
     check_start(
         &facts,
         &expect![[r#"
-        Started
-          take lease as a
-        Taken(Ok(Taken { token: Token(1), clean: true }))
-          inspect source under 1
-        Inspected: slot at 0/10 usable false
-          load progress under 1
-        Loaded: 0/8 covered 0/10
-          create slot under 1
-        Created(Ok(Done(0/40)))
-          begin era at 0/3F: the replication slot was lost, or made for another plugin or database
-    "#]],
+            Started
+              take lease as a
+            Taken(Ok(Taken { token: Token(1), clean: true }))
+              inspect source under 1
+            Inspected: slot at 0/10 usable false
+              load progress under 1
+            Loaded: 0/8 covered 0/10
+              create slot under 1
+            Created(Ok(Done(0/40)))
+              begin era at 0/40: the replication slot was lost, or made for another plugin or database
+        "#]],
     );
 }
 
@@ -202,26 +202,26 @@ fn a_slot_that_is_replaced_before_the_stream_holds_it_is_noticed() {
     check_start(
         &facts,
         &expect![[r#"
-        Started
-          take lease as a
-        Taken(Ok(Taken { token: Token(1), clean: true }))
-          inspect source under 1
-        Inspected: slot at 0/10 usable true
-          load progress under 1
-        Loaded: 0/8 covered 0/10
-          announce 0/8 xid 90 schema 1 covered 0/10
-          start stream from 0/10
-        StreamStarted(Ok(()))
-          inspect source under 1
-        Inspected: slot at 0/50 usable true
-          stop stream
-        Later(200ms)
-          inspect source under 1
-        Inspected: slot at 0/50 usable true
-          load progress under 1
-        Loaded: 0/8 covered 0/10
-          begin era at 0/4F: the replication slot stands at 0/50, but history ends at 0/10
-    "#]],
+            Started
+              take lease as a
+            Taken(Ok(Taken { token: Token(1), clean: true }))
+              inspect source under 1
+            Inspected: slot at 0/10 usable true
+              load progress under 1
+            Loaded: 0/8 covered 0/10
+              announce 0/8 xid 90 schema 1 covered 0/10
+              start stream from 0/10
+            StreamStarted(Ok(()))
+              inspect source under 1
+            Inspected: slot at 0/50 usable true
+              stop stream
+            Later(200ms)
+              inspect source under 1
+            Inspected: slot at 0/50 usable true
+              load progress under 1
+            Loaded: 0/8 covered 0/10
+              begin era at 0/50: the replication slot stands at 0/50, but history ends at 0/10
+        "#]],
     );
 }
 

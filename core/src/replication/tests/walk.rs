@@ -99,12 +99,12 @@ impl World {
 
     fn begin_era(&mut self, question: &BeginEra) -> Head {
         self.eras += 1;
-        let position = Position::after(question.start);
+        let position = Position::after(Lsn(question.start.0 - 1));
         let schema = SchemaVersion(self.progress.as_ref().map_or(1, |progress| progress.head.schema().0));
         let era = Era { counter: self.eras, id: 1 };
         let waypoint = Waypoint { era, schema, position, ..Waypoint::default() };
         let head = Head { waypoint, covered: question.start };
-        self.era_start = question.start.0;
+        self.era_start = question.start.0 - 1;
         let fingerprints = question.fingerprints.clone();
         self.progress = Some(Progress { head, evidence: question.evidence.clone(), fingerprints });
         (self.history, self.appended, self.pieces) = (BTreeMap::new(), position, 0);
