@@ -30,24 +30,28 @@ impl Lines {
         }
     }
 
-    /// All rows of a first sync, once they are shown.
-    pub(super) fn backfill(&self, tables: &Tables, at: Waypoint, out: &mut String) {
+    /// All rows of a first sync, once they are shown: line by line, since together they may be large.
+    pub(super) fn backfill<E>(
+        &self,
+        tables: &Tables,
+        at: Waypoint,
+        mut print: impl FnMut(&str) -> Result<(), E>,
+    ) -> Result<(), E> {
         for (_, table) in tables.iter() {
-            let mut run: Option<(Arc<Relation>, Vec<Row>)> = None;
-            for (_, stored) in table.rows() {
-                let fits = run
-                    .as_ref()
-                    .is_some_and(|(relation, rows)| relation.id == stored.relation.id && rows.len() < ROWS_PER_LINE);
-                if !fits && let Some((relation, rows)) = run.take() {
-                    self.rows(&relation, &rows, Some(at), out);
+            let mut rows = table.rows().map(|(_, stored)| stored).peekable();
+            while let Some(first) = rows.next() {
+                let mut run = vec![first.row.clone()];
+                while run.len() < ROWS_PER_LINE
+                    && let Some(next) = rows.next_if(|next| next.relation.id == first.relation.id)
+                {
+                    run.push(next.row.clone());
                 }
-                let (_, rows) = run.get_or_insert_with(|| (Arc::clone(&stored.relation), Vec::new()));
-                rows.push(stored.row.clone());
-            }
-            if let Some((relation, rows)) = run {
-                self.rows(&relation, &rows, Some(at), out);
+                let mut line = String::new();
+                self.rows(&first.relation, &run, Some(at), &mut line);
+                print(&line)?;
             }
         }
+        Ok(())
     }
 
     /// Rows of a first sync. A thin client prints them before it knows their place.

@@ -31,12 +31,12 @@ impl Printer {
         };
         Self { lines: Lines { json }, keeping }
     }
+}
 
-    fn print(&mut self, text: &str) -> Result<(), Failure> {
-        let mut out = std::io::stdout().lock();
-        let printed = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-        printed.map_err(|error| Failure::Refused(format!("stdout: {error}")))
-    }
+fn print(text: &str) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    let printed = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    printed.map_err(|error| Failure::Refused(format!("stdout: {error}")))
 }
 
 impl Store for Printer {
@@ -70,7 +70,7 @@ impl Store for Printer {
                 store.apply(request);
                 if let Some(waypoint) = complete {
                     pieces.clear();
-                    self.lines.backfill(store.tables(), *waypoint, &mut text);
+                    self.lines.backfill(store.tables(), *waypoint, print)?;
                 }
             }
             (Keeping::Replica { store, .. }, _) => drop(store.apply(request)),
@@ -94,7 +94,7 @@ impl Store for Printer {
             }
             (Keeping::Thin { .. }, StoreRequest::ReadHeld) => {}
         }
-        self.print(&text)?;
+        print(&text)?;
         Ok(self.held())
     }
 
@@ -108,6 +108,6 @@ impl Store for Printer {
             Notice::Resync { reason } => eprintln!("dormouse: everything comes again: {reason:?}"),
             Notice::Applied { .. } | Notice::StoreFailed(_) | Notice::Stopped { .. } => {}
         }
-        let _ = self.print(&text); // The next transaction finds out that nobody reads.
+        let _ = print(&text); // The next transaction finds out that nobody reads.
     }
 }
