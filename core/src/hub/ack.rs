@@ -83,8 +83,12 @@ impl Served {
         }
         if through.position > flow.sent {
             // An earlier life may have sent it: what is in history may be held.
-            if !woken || head.is_none_or(|head| through.position > head.position()) {
+            if !woken {
                 return Err(never_sent(through, "that place was not sent to this session"));
+            }
+            if head.is_none_or(|head| through.position > head.position()) {
+                let message = format!("`ack` names {}, but history ends before; connect again", through.position);
+                return Err(PeerFault::new(FaultCode::FromTheFuture, message));
             }
             flow.sent = through.position;
         }

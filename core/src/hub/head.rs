@@ -1,9 +1,9 @@
 //! What the hub knows of the end of history, and what a new era or schema means for its sessions.
 
 use super::Hub;
-use super::desk::Timer;
+use super::desk::{Desk, Timer};
 use super::retry::Kind;
-use super::session::{Fresh, Serve, Session};
+use super::session::{Fresh, Serve, Served, Session};
 use crate::ask::Answer;
 use crate::fault::ResyncReason;
 use crate::history::{Head, ReadHead};
@@ -68,13 +68,12 @@ impl Hub {
         }
         for id in strangers {
             self.serve(id, now, |served, desk| {
-                let peer = &mut served.peer;
-                let reason = if peer.era == head.era() { ResyncReason::SchemaChanged } else { ResyncReason::OtherEra };
-                if peer.era != head.era() && peer.fresh != Fresh::Told {
-                    peer.fresh = Fresh::NoMark; // W was read in an era that has ended.
-                    desk.markless.push(id);
+                let same_era = served.peer.era == head.era();
+                let reason = if same_era { ResyncReason::SchemaChanged } else { ResyncReason::OtherEra };
+                if !same_era {
+                    served.forget_mark(desk);
                 }
-                (peer.era, peer.schema) = (head.era(), head.schema());
+                (served.peer.era, served.peer.schema) = (head.era(), head.schema());
                 served.resync(reason, desk, now);
             });
         }
@@ -113,6 +112,7 @@ impl Hub {
     /// History has lost its end: the database was restored. Whoever was sent what is gone gets everything again.
     fn go_back(&mut self, head: &Head, now: Timestamp) {
         self.desk.head = Some(*head);
+        self.desk.wanted = Lsn::ZERO;
         self.desk.ring.restart(None);
         self.desk.spools.kill_all();
         for id in self.slab.ids_where(|session| session.served().is_some_and(|served| served.flow().is_none())) {
@@ -125,7 +125,10 @@ impl Hub {
     fn resync_beyond(&mut self, head: &Head, now: Timestamp) {
         let beyond = |session: &Session| session.served()?.flow().map(|flow| flow.sent > head.position());
         for id in self.slab.ids_where(|session| beyond(session) == Some(true)) {
-            self.serve(id, now, |served, desk| served.resync(ResyncReason::UnknownPosition, desk, now));
+            self.serve(id, now, |served, desk| {
+                served.forget_mark(desk);
+                served.resync(ResyncReason::UnknownPosition, desk, now);
+            });
         }
     }
 
@@ -139,9 +142,9 @@ impl Hub {
     /// Covered has grown, perhaps: whoever waited for it goes on.
     pub(super) fn settle_covered(&mut self, now: Timestamp) {
         let Some(head) = self.desk.head else { return };
-        let is_reached = |(lsn, _): &(Lsn, SessionId)| *lsn <= head.covered;
-        while let Some((_, id)) = self.desk.waiting.first().copied().filter(is_reached) {
-            self.desk.waiting.pop_first();
+        let first_waiting = (Lsn(head.covered.0 + 1), SessionId { slot: 0, serial: 0 });
+        let waiting = self.desk.waiting.split_off(&first_waiting);
+        for (_, id) in std::mem::replace(&mut self.desk.waiting, waiting) {
             self.serve(id, now, |served, desk| served.drive(desk, now));
         }
     }
@@ -160,6 +163,16 @@ impl Hub {
         if let Some((lsn, _)) = self.desk.waiting.first() {
             self.desk.outputs.push_back(super::Output::WantCovered { lsn: *lsn });
             self.desk.set_after(Timer::Want, self.desk.config.want_covered_every, now);
+        }
+    }
+}
+
+impl Served {
+    /// What W, or a place to be reached, meant is gone: a session that was not told yet needs another mark.
+    fn forget_mark(&mut self, desk: &mut Desk) {
+        if self.peer.fresh != Fresh::Told {
+            self.peer.fresh = Fresh::NoMark;
+            desk.markless.push(self.peer.id);
         }
     }
 }

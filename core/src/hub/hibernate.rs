@@ -20,10 +20,8 @@ impl Hub {
         sessions: Vec<(SessionId, Option<Attachment>)>,
         now: Timestamp,
     ) {
-        let outputs = std::mem::take(&mut self.desk.outputs);
         *self = Self::new(self.desk.config.clone());
         self.desk = Desk::new(self.desk.config.clone(), incarnation);
-        self.desk.outputs = outputs;
         for (id, attachment) in sessions {
             let fits = id.slot < SLOTS_MAX && self.slab.at(id.slot).is_none();
             match attachment.filter(|_| fits) {

@@ -61,8 +61,7 @@ impl Hub {
             self.desk.outputs.push_back(Output::Send { to: Recipients::Many(to.into()), message });
         }
         for group in fan.groups {
-            let Some(parcel) = self.desk.ring.parcel(sequence, group.scope, &self.desk.scopes) else { continue };
-            let message = Arc::clone(&parcel.message);
+            let message = group.message;
             let to = match group.to[..] {
                 [one] => Recipients::One(one),
                 _ => Recipients::Many(group.to.into()),
@@ -91,7 +90,7 @@ struct Fan {
 
 /// Sessions of one scope, and what they must know to read the page.
 struct Group {
-    scope: ScopeId,
+    message: Arc<ServerMessage>,
     bytes: u64,
     shapes: Vec<(u32, Arc<Relation>)>,
     to: Vec<SessionId>,
@@ -114,9 +113,10 @@ fn walk(slab: &mut Slab, desk: &mut Desk, page: &Page, sequence: u64, fan: &mut 
         }
         let scope = served.peer.scope;
         let n = match last {
-            Some((known, n)) if known == scope => n,
+            Some((known, n)) if known == scope => Some(n),
             _ => fan.group(scope, sequence, desk),
         };
+        let Some(n) = n else { continue };
         last = Some((scope, n));
         let group = &mut fan.groups[n];
         for (number, relation) in &group.shapes {
@@ -136,16 +136,17 @@ fn walk(slab: &mut Slab, desk: &mut Desk, page: &Page, sequence: u64, fan: &mut 
 
 impl Fan {
     /// The group of a scope, made when its first session is met.
-    fn group(&mut self, scope: ScopeId, sequence: u64, desk: &mut Desk) -> usize {
-        let groups = &mut self.groups;
-        *self.by_scope.entry(scope).or_insert_with(|| {
-            let parcel = desk.ring.parcel(sequence, scope, &desk.scopes);
-            let relations = parcel.map_or_else(|| Arc::from([]), |parcel| Arc::clone(&parcel.relations));
-            let bytes = parcel.map_or(0, |parcel| parcel.bytes);
-            let shapes = relations.iter().map(|relation| (desk.shapes.number(relation.id), Arc::clone(relation)));
-            groups.push(Group { scope, bytes, shapes: shapes.collect(), to: Vec::new() });
-            groups.len() - 1
-        })
+    fn group(&mut self, scope: ScopeId, sequence: u64, desk: &mut Desk) -> Option<usize> {
+        if let Some(n) = self.by_scope.get(&scope) {
+            return Some(*n);
+        }
+        let parcel = desk.ring.parcel(sequence, scope, &desk.scopes)?;
+        let shape = |relation: &Arc<Relation>| (desk.shapes.number(relation.id), Arc::clone(relation));
+        let shapes = parcel.relations.iter().map(shape).collect();
+        let (message, bytes) = (Arc::clone(&parcel.message), parcel.bytes);
+        self.groups.push(Group { message, bytes, shapes, to: Vec::new() });
+        self.by_scope.insert(scope, self.groups.len() - 1);
+        Some(self.groups.len() - 1)
     }
 }
 

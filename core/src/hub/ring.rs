@@ -37,12 +37,18 @@ pub(super) struct Cuts {
     parcels: BTreeMap<ScopeId, Parcel>,
 }
 
+/// The most parcels that are kept of one page.
+const PARCELS_MAX: usize = 16;
+
 impl Cuts {
     pub fn new(page: Arc<Page>) -> Self {
         Self { page, parcels: BTreeMap::new() }
     }
 
     pub fn parcel(&mut self, id: ScopeId, scopes: &Scopes) -> &Parcel {
+        if self.parcels.len() >= PARCELS_MAX && !self.parcels.contains_key(&id) {
+            self.parcels.clear(); // Many scopes: a page for one is made again rather than kept for all.
+        }
         self.parcels.entry(id).or_insert_with(|| Parcel::new(&self.page, &scopes.get(id)))
     }
 }
