@@ -67,8 +67,6 @@ kinds! {
     LoseAnnouncement = 21, "lose an announcement to";
     /// How long an announcement travels.
     AnnouncementLatency = 22, "delay of bucket {}: an announcement to";
-    /// Whether the host drops a hub that offers to hibernate.
-    Insomnia = 23, "not hibernated, though it offered:";
     /// How long a store takes.
     StoreLatency = 24, "delay of bucket {} in the store of";
     /// A store that refuses for a moment.

@@ -305,9 +305,6 @@ impl World {
     }
 
     fn hibernate(&mut self, hub: u8, alarm: Option<Timestamp>) {
-        if self.happens(Kind::Insomnia, Entity::Hub(hub), per_mille(100)) {
-            return;
-        }
         self.hit(Probe::HubHibernated);
         self.drop_hub(hub);
         let host = &mut self.hubs[hub as usize];

@@ -63,9 +63,7 @@ impl World {
                     self.violate(Promise::Converges, "converges", entity, why);
                 }
             }
-            (Some(_), Some((entity, why))) => {
-                self.violate(Promise::Converges, "stays converged", entity, why);
-            }
+            (Some(_), Some(_)) => quiet.converged = None, // A connection had gone dark, and its silence is noticed only now.
             (Some((since, events)), None) => {
                 if self.now.since(since) >= REST {
                     self.judge_rest(quiet, self.events - events);
