@@ -21,6 +21,10 @@ use tokio_util::task::TaskTracker;
 /// How long an orderly end may take.
 const FAREWELL: Duration = Duration::from_secs(5);
 
+/// How long nobody replicates after the process that did was killed. Short, because a lease lost to a slow database costs
+/// nothing but a new start of the stream: the token fences.
+const LEASE_TTL: Duration = Duration::from_secs(6);
+
 /// Serves until the process is told to end.
 ///
 /// # Errors
@@ -157,6 +161,8 @@ fn hub_config(args: &Args) -> hub::Config {
 fn replication_config(args: &Args) -> core_replication::Config {
     core_replication::Config {
         holder: holder(),
+        lease_ttl: LEASE_TTL,
+        lease_renew_every: LEASE_TTL / 3,
         keep_min: args.keep_min,
         keep_max: args.keep_max.max(args.keep_min),
         seed: rand::random(),
