@@ -109,9 +109,7 @@ impl Hub {
             return self.desk.set_after(Timer::Idle, self.desk.config.hibernate_after, now);
         }
         self.desk.drop_spools(true, now);
-        for timer in [Timer::Poll, Timer::Spools, Timer::Scan, Timer::Lag, Timer::Want] {
-            self.desk.timers.stop(timer);
-        }
+        self.desk.set_after(Timer::Idle, self.desk.config.hibernate_after, now); // The offer may be declined.
         self.desk.outputs.push_back(Output::Hibernate { alarm: self.first_renewal() });
     }
 
