@@ -52,9 +52,9 @@ pub struct Args {
     /// Let a hub without work sleep after this time
     #[arg(long, env = "DORMOUSE_HIBERNATE_AFTER", default_value = "10s", value_parser = duration)]
     pub hibernate_after: Duration,
-    /// Refuse connections beyond this many
-    #[arg(long, env = "DORMOUSE_CONNECTIONS_MAX", default_value_t = 18_000)]
-    pub connections_max: usize,
+    /// Refuse connections beyond this many [default: what the limit of open files allows]
+    #[arg(long, env = "DORMOUSE_CONNECTIONS_MAX")]
+    pub connections_max: Option<usize>,
     /// Keep copies of snapshots here [default: the system's folder for temporary files]
     #[arg(long, env = "DORMOUSE_SPOOL_DIR")]
     pub spool_dir: Option<PathBuf>,

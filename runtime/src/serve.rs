@@ -126,7 +126,7 @@ impl Server {
             closing: closing.clone(),
             tasks: connection_tasks.clone(),
         };
-        connection_tasks.spawn(listener::listen(listener, Arc::new(door), args.connections_max));
+        connection_tasks.spawn(listener::listen(listener, Arc::new(door), connections_max(args.connections_max)));
         Self { replicator, hubs, closing, defect, replication_tasks, hub_tasks, connection_tasks }
     }
 
@@ -146,6 +146,24 @@ impl Server {
             tracing::warn!("some clients or the database did not answer in time");
         }
     }
+}
+
+/// Raises the limit of open files as far as the process may, and leaves some for the database, spools and logs.
+fn connections_max(wished: Option<usize>) -> usize {
+    const FOR_OTHERS: usize = 512;
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(why) = setrlimit(Resource::Nofile, limit) {
+        tracing::debug!(%why, "the limit of open files stays as it is");
+    }
+    let files =
+        getrlimit(Resource::Nofile).current.map_or(usize::MAX, |files| usize::try_from(files).unwrap_or(usize::MAX));
+    let possible = files.saturating_sub(FOR_OTHERS).max(files / 2);
+    if let Some(wished) = wished.filter(|wished| *wished > possible) {
+        tracing::warn!(wished, possible, "the limit of open files allows fewer connections: raise it with `ulimit -n`");
+    }
+    wished.unwrap_or(possible).min(possible)
 }
 
 fn hub_config(args: &Args) -> hub::Config {
