@@ -96,7 +96,7 @@ families! {
     /// Clients crash.
     ClientCrash = 10 of 2,
     /// Clients lose their stores.
-    StoreLoss = 11 of 5,
+    StoreLoss = 11 of 3,
     /// Somebody sends garbage.
     Forged = 12 of 4,
     /// Messages travel as bytes.

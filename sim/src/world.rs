@@ -101,7 +101,9 @@ impl World {
     fn begin(&mut self) {
         self.queue.push(self.now, Event::NodeStarts { node: 0 });
         for client in 0..self.plan.size.clients() {
-            let after = self.chooser.draw(Kind::Work, Entity::Client(client), 1_500);
+            // Some come early, some in the midst of it.
+            let late = if client % 2 == 0 { 1_500 } else { 5_000 };
+            let after = self.chooser.draw(Kind::Work, Entity::Client(client), late);
             self.plan_in(Duration::from_millis(after), Event::ClientStarts { client });
         }
         self.begin_workload();

@@ -64,7 +64,7 @@ impl Oracle {
                 Some((era, lsn, next)) if era == ask.era && lsn == at => next,
                 _ => 0,
             };
-            if transaction.first != 0 && transaction.first != next {
+            if transaction.first != next {
                 let event = format!("piece {} of {at} is appended where {next} was due", transaction.first);
                 return broken(Promise::Complete, "history", event);
             }
@@ -76,6 +76,11 @@ impl Oracle {
             }
         }
         Ok(())
+    }
+
+    /// The pieces that no transaction's row finishes were deleted.
+    pub const fn leftovers_deleted(&mut self) {
+        self.piece = None;
     }
 
     /// An idle advance was saved, or was not.

@@ -286,7 +286,7 @@ impl World {
         let life = host.life;
         let silent = self.happens(Kind::SilentCrash, entity, per_mille(300));
         self.end_connections(client, life, silent);
-        let loses = if self.plan.has(Family::StoreLoss) { per_mille(400) } else { 0 };
+        let loses = if self.plan.has(Family::StoreLoss) { per_mille(600) } else { 0 };
         if self.happens(Kind::LoseStore, entity, loses) {
             self.lose_store(client);
         }

@@ -110,7 +110,13 @@ impl World {
             Output::RenewLease(ask) => Input::LeaseRenewed(answer(ask.id, pg.ask_renew_lease(now, &ask.question))),
             Output::ReleaseLease(ask) => Input::LeaseReleased(answer(ask.id, pg.ask_release_lease(&ask.question))),
             Output::InspectSource(ask) => Input::SourceInspected(answer(ask.id, pg.ask_inspect_source(&ask.question))),
-            Output::LoadProgress(ask) => Input::ProgressLoaded(answer(ask.id, pg.ask_load_progress(&ask.question))),
+            Output::LoadProgress(ask) => {
+                let reply = pg.ask_load_progress(&ask.question);
+                if matches!(reply, Ok(Fenced::Done(_))) {
+                    self.oracle.leftovers_deleted();
+                }
+                Input::ProgressLoaded(answer(ask.id, reply))
+            }
             Output::CreateSlot(ask) => Input::SlotCreated(answer(ask.id, pg.ask_create_slot(&ask.question))),
             Output::BeginEra(ask) => {
                 let reply = pg.ask_begin_era(&ask.question);
@@ -235,6 +241,12 @@ impl World {
             | Output::WantCovered { .. }
             | Output::DropSpool { .. } => return, // These are no questions to the database.
         };
+        if let Output::TakeEpoch(ask) = &question
+            && ask.question.position == hub::StoredPosition::Keep
+            && let Input::EpochTaken(Answer { reply: Ok(hub::EpochTaken::Taken { stored: Some(_), .. }), .. }) = &input
+        {
+            self.hit(Probe::ThinResumed);
+        }
         if let Input::HistoryRead(Answer { reply: Ok(dormouse_core::history::HistoryRead::Page { page, .. }), .. }) =
             &input
             && page.is_piece()

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 /// How often faults are drawn.
 pub(super) const EVERY: Duration = Duration::from_millis(50);
-const DOWN_US: &[u64] = &[40_000, 300_000, 1_500_000, 4_000_000];
+const DOWN_US: &[u64] = &[2_000, 40_000, 300_000, 1_500_000, 4_000_000];
 const PAUSE_US: &[u64] = &[0, 1_000_000, 3_500_000, 6_000_000];
 const SLOW_US: &[u64] = &[0, 200_000, 1_000_000, 3_000_000];
 

@@ -18,11 +18,15 @@ use std::time::Duration;
 
 const WAKE_US: &[u64] = &[1_000, 50_000, 400_000, 1_500_000];
 
+/// How long a life counts as young.
+const YOUNG: Duration = Duration::from_millis(60);
+
 /// Where a hub lives.
 #[derive(Debug, Clone, Default)]
 pub(super) struct HubHost {
     pub(super) machine: Option<Hub>,
     pub(super) life: u64,
+    born: Timestamp,
     /// Copies of snapshots that this life has on disk.
     pub(super) spools: Vec<SpoolId>,
     alarm_generation: u64,
@@ -67,7 +71,7 @@ impl World {
         self.trace.value(self.now, &format!("hub/{hub} <-"), &input);
         machine.handle(self.now, input);
         let host = &mut self.hubs[hub as usize];
-        (host.machine, host.life) = (Some(machine), life);
+        (host.machine, host.life, host.born) = (Some(machine), life, self.now);
         host.alarm_generation += 1;
         host.due = None;
         self.pump_hub(hub);
@@ -180,6 +184,9 @@ impl World {
         }
         if self.plan.has(Family::Evict) {
             let weight = if dangerous { per_mille(15) } else { per_mille(5) };
+            // Answers to a life that was short are the likeliest to be taken for answers to the next.
+            let young = self.now.since(self.hubs[hub as usize].born) < YOUNG;
+            let weight = if young { weight * 4 } else { weight };
             if self.happens(Kind::EvictAtOutput, Entity::Hub(hub), weight) {
                 self.evict(hub);
                 return true;

@@ -21,11 +21,15 @@ const ANNOUNCEMENT_US: &[u64] = &[20, 400, 6_000, 60_000, 300_000];
 /// How long the stream rests before a keepalive tells of WAL without published changes.
 const KEEPALIVE_AFTER: Duration = Duration::from_millis(30);
 
+/// How long a life counts as young.
+const YOUNG: Duration = Duration::from_millis(300);
+
 /// Where a replicator lives.
 #[derive(Debug, Clone, Default)]
 pub(super) struct ReplicationHost {
     pub(super) machine: Option<Replication>,
     pub(super) life: u64,
+    born: Timestamp,
     pub(super) stream: Option<StreamId>,
     /// A read of the stream that waits for something.
     reading: Option<Ask<ReadSource>>,
@@ -62,7 +66,7 @@ impl World {
         let life = self.new_life();
         let machine = Replication::new(self.plan.replication(node));
         let host = &mut self.replications[node as usize];
-        (host.machine, host.life) = (Some(machine), life);
+        (host.machine, host.life, host.born) = (Some(machine), life, self.now);
         self.feed_replication(node, Input::Started { incarnation: Incarnation(life) });
     }
 
@@ -162,6 +166,9 @@ impl World {
             }
             _ => per_mille(1),
         };
+        // Answers to a life that was short are the likeliest to be taken for answers to the next.
+        let young = self.now.since(self.replications[node as usize].born) < YOUNG;
+        let weight = if young { weight * 4 } else { weight };
         let crashes = self.happens(Kind::CrashAtOutput, Entity::Replication(node), weight);
         if crashes {
             self.crash_node(node);
