@@ -69,8 +69,11 @@ pub(super) struct Connection {
     heard: Timestamp,
     pub(super) attachment: Option<Arc<Attachment>>,
     decoder: ServerDecoder,
-    /// About how many bytes of pages and chunks are on their way to the client.
+    /// About how many bytes of pages and chunks the present life of the hub has on their way to the client.
     in_flight: u64,
+    in_flight_of: u64,
+    /// Of each frame on its way to the client: which life of the hub sent it, and its part of `in_flight`.
+    weights: VecDeque<(u64, u64)>,
 }
 
 impl Connection {
@@ -157,6 +160,8 @@ impl World {
             attachment: None,
             decoder: ServerDecoder::default(),
             in_flight: 0,
+            in_flight_of: 0,
+            weights: VecDeque::new(),
         };
         self.network.connections.insert(id, connection);
         self.plan_in(SERVER_SILENCE, Event::Silence { connection: id });
@@ -199,20 +204,23 @@ impl World {
         } else {
             ToClient::Message(Arc::clone(message))
         };
-        let weight = weight(message);
-        let bound = {
-            let Some(connection) = self.network.connections.get_mut(&id) else { return };
-            connection.in_flight += weight;
-            connection.in_flight
-        };
-        let verdict = self.oracle.in_flight(bound);
-        if let Some(hub) = self.network.connections.get(&id).map(|c| c.hub) {
-            self.verdict(Entity::Hub(hub), verdict);
+        let Some(connection) = self.network.connections.get_mut(&id) else { return };
+        let (hub, weight) = (connection.hub, weight(message));
+        let life = self.hubs[hub as usize].life;
+        if connection.in_flight_of != life {
+            (connection.in_flight_of, connection.in_flight) = (life, 0); // A woken hub knows nothing of what was sent.
         }
-        self.push_to_client(id, frame);
+        connection.in_flight += weight;
+        let verdict = self.oracle.in_flight(connection.in_flight);
+        self.verdict(Entity::Hub(hub), verdict);
+        self.push_weighed(id, frame, (life, weight));
     }
 
     fn push_to_client(&mut self, id: u64, frame: ToClient) {
+        self.push_weighed(id, frame, (0, 0));
+    }
+
+    fn push_weighed(&mut self, id: u64, frame: ToClient, weight: (u64, u64)) {
         let Some(client) = self.network.connections.get(&id).map(|c| c.client) else { return };
         let mut at = self.now + self.frame_latency(client);
         if let Some(until) = self.clients[client as usize].reads_again {
@@ -224,6 +232,7 @@ impl World {
         }
         connection.to_client.last = connection.to_client.last.max(at);
         connection.to_client.frames.push_back(frame);
+        connection.weights.push_back(weight);
         let at = connection.to_client.last;
         self.queue.push(at, Event::Frame { connection: id, to_server: false });
     }
@@ -239,6 +248,10 @@ impl World {
             }
         } else {
             let Some(frame) = connection.to_client.frames.pop_front() else { return };
+            let (life, weight) = connection.weights.pop_front().unwrap_or_default();
+            if life == connection.in_flight_of {
+                connection.in_flight -= weight;
+            }
             if connection.client_open && !connection.to_client.dark {
                 self.frame_at_client(id, frame);
             }
@@ -264,17 +277,8 @@ impl World {
         let Some(connection) = self.network.connections.get_mut(&id) else { return };
         let (client, life, socket) = (connection.client, connection.client_life, connection.socket);
         let input = match frame {
-            ToClient::Message(message) => {
-                connection.in_flight = connection.in_flight.saturating_sub(weight(&message));
-                client::Input::Received { socket, message: Ok((*message).clone()) }
-            }
-            ToClient::Bytes(text) => {
-                let message = connection.decoder.decode(&text);
-                if let Ok(message) = &message {
-                    connection.in_flight = connection.in_flight.saturating_sub(weight(message));
-                }
-                client::Input::Received { socket, message }
-            }
+            ToClient::Message(message) => client::Input::Received { socket, message: Ok((*message).clone()) },
+            ToClient::Bytes(text) => client::Input::Received { socket, message: connection.decoder.decode(&text) },
             ToClient::Pong => client::Input::Heard { socket },
             ToClient::Closed(why) => {
                 connection.client_open = false;
@@ -319,6 +323,8 @@ impl World {
         if at_once {
             connection.to_server.frames.clear();
             connection.to_client.frames.clear();
+            connection.weights.clear();
+            connection.in_flight = 0;
             let due = |event: &Event| matches!(event, Event::Frame { connection, .. } if *connection == id);
             self.queue.remove_where(due);
         }
