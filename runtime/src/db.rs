@@ -40,6 +40,9 @@ use std::sync::Arc;
 /// The name under which all our sessions appear in `pg_stat_activity`.
 pub const APPLICATION_NAME: &str = "dormouse";
 
+/// The most connections for lease, eras, slot, tables and pruning.
+const CONTROL_CONNECTIONS_MAX: usize = 4;
+
 /// One database. A cheap handle: clones share connections and spools.
 #[derive(Clone)]
 pub struct Database {
@@ -51,6 +54,8 @@ struct Inner {
     /// Of the database, which names our slot and publication.
     oid: u32,
     pool: pool::Pool,
+    /// For replication: a storm of sessions must not keep it from renewing its lease.
+    control: pool::Pool,
     appender: append::Appender,
     relations: history::Relations,
     spools: spool::Spools,
@@ -69,13 +74,15 @@ impl Database {
     /// `Unavailable` while the server cannot be reached; `Refused` when the operator must act: a wrong URL or password, a missing
     /// grant, a standby, or a schema made by a newer Dormouse.
     pub async fn connect(config: Config) -> Result<Self, Failure> {
-        let pool = pool::Pool::new(&config)?;
+        let pool = pool::Pool::new(&config, config.connections_max)?;
+        let control = pool::Pool::new(&config, CONTROL_CONNECTIONS_MAX)?;
         let oid = migrate::migrate(&pool).await?;
         let spools = spool::Spools::new(&config)?;
         let inner = Inner {
             config,
             oid,
             pool,
+            control,
             appender: append::Appender::default(),
             relations: history::Relations::default(),
             spools,
@@ -109,7 +116,7 @@ impl Database {
     /// # Errors
     /// As every question.
     pub async fn nudge_source(&self) -> Result<Lsn, Failure> {
-        let client = self.pool().get().await?;
+        let client = self.control().get().await?;
         let row = client.query_one("select pg_logical_emit_message(true, 'dormouse', '')", &[]);
         Ok(types::lsn(row.await.map_err(failure::of)?.get(0)))
     }
@@ -121,5 +128,9 @@ impl Database {
 
     fn pool(&self) -> &pool::Pool {
         &self.inner.pool
+    }
+
+    fn control(&self) -> &pool::Pool {
+        &self.inner.control
     }
 }

@@ -67,7 +67,7 @@ impl Database {
     /// # Errors
     /// As every question.
     pub async fn table_key(&self, oid: u32) -> Result<Vec<String>, Failure> {
-        let client = self.pool().get().await?;
+        let client = self.control().get().await?;
         let sql = client.prepare_cached(&format!("select {KEY} from pg_class c where c.oid = $1")).await;
         let row = client.query_opt(&sql.map_err(failure::of)?, &[&oid]).await.map_err(failure::of)?;
         Ok(row.and_then(|row| row.get::<_, Option<Vec<String>>>(0)).unwrap_or_default())
@@ -78,7 +78,7 @@ impl Database {
     /// # Errors
     /// As every question.
     pub async fn published_relations(&self) -> Result<Vec<Arc<Relation>>, Failure> {
-        let client = self.pool().get().await?;
+        let client = self.control().get().await?;
         Ok(tables(&client, &self.publication()).await?.into_iter().map(|table| table.relation).collect())
     }
 }

@@ -12,7 +12,7 @@ pub struct Config {
     pub url: String,
     /// Which tables.
     pub selection: Selection,
-    /// The most pooled connections; one more is kept for appends, one for replication.
+    /// The most pooled connections for sessions. Replication has up to six of its own, and each of two snapshots one.
     pub connections_max: usize,
     /// Where spools are kept; `None` is the system's folder for temporary files.
     pub spool_dir: Option<PathBuf>,
@@ -74,9 +74,11 @@ impl Config {
             ));
         }
         let own = config.get_options().map_or_else(String::new, |options| format!("{options} "));
+        // Plans are made while history is small and kept while it grows: they had better walk its indices in order.
+        let plans = "-c jit=off -c enable_bitmapscan=off";
         let timeouts = "-c statement_timeout=60s -c lock_timeout=5s -c idle_in_transaction_session_timeout=20s";
         config
-            .options(format!("{own}{SESSION_OPTIONS} {timeouts}"))
+            .options(format!("{own}{SESSION_OPTIONS} {plans} {timeouts}"))
             .application_name(super::APPLICATION_NAME)
             .connect_timeout(Duration::from_secs(5))
             .keepalives_idle(Duration::from_secs(15))

@@ -17,7 +17,7 @@ impl Database {
     /// # Errors
     /// As every question.
     pub async fn take_lease(&self, q: TakeLease) -> Result<LeaseTaken, Failure> {
-        let mut client = self.pool().get().await?;
+        let mut client = self.control().get().await?;
         let transaction = client.transaction().await.map_err(failure::of)?;
         // An append of the holder before ends before this lock is given: what is read later is all that it ever wrote.
         let found = transaction
@@ -68,7 +68,7 @@ impl Database {
     /// # Errors
     /// As every question.
     pub async fn note_attempt(&self, q: NoteAttempt) -> Result<Fenced<u32>, Failure> {
-        let client = self.pool().get().await?;
+        let client = self.control().get().await?;
         let noted = client.query_opt(
             "update dormouse.lease set attempts = case when attempt_lsn = $2 then attempts + 1 else 1 end, attempt_lsn = $2 \
              where token = $1 returning attempts",
@@ -80,13 +80,13 @@ impl Database {
 
     /// Whether the token is the newest at this moment. It fences nothing: for what cannot run under the lock.
     pub(super) async fn is_newest(&self, token: Token) -> Result<bool, Failure> {
-        let client = self.pool().get().await?;
+        let client = self.control().get().await?;
         let row = client.query_opt("select from dormouse.lease where token = $1", &[&signed(token.0)]).await;
         Ok(row.map_err(failure::of)?.is_some())
     }
 
     async fn update_lease(&self, sql: &str, values: &[&(dyn ToSql + Sync)]) -> Result<Fenced<()>, Failure> {
-        let client = self.pool().get().await?;
+        let client = self.control().get().await?;
         let rows = client.execute(sql, values).await.map_err(failure::of)?;
         Ok(if rows == 1 { Fenced::Done(()) } else { Fenced::Superseded })
     }

@@ -13,7 +13,7 @@ pub(super) struct Pool {
 }
 
 impl Pool {
-    pub(super) fn new(config: &Config) -> Result<Self, Failure> {
+    pub(super) fn new(config: &Config, connections_max: usize) -> Result<Self, Failure> {
         let parsed = config.parsed()?;
         let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         let manager = Manager::from_config(parsed.clone(), NoTls, recycling);
@@ -22,7 +22,7 @@ impl Pool {
             create: Some(Duration::from_secs(10)),
             recycle: Some(Duration::from_secs(5)),
         };
-        let pool = deadpool_postgres::Pool::builder(manager).max_size(config.connections_max.max(2));
+        let pool = deadpool_postgres::Pool::builder(manager).max_size(connections_max.max(1));
         let pool = pool.runtime(Runtime::Tokio1).timeouts(timeouts).build();
         let pool = pool.map_err(|why| Failure::Refused(format!("the connection pool cannot be built: {why}")))?;
         Ok(Self { pool, config: parsed })

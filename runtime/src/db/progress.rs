@@ -16,7 +16,7 @@ impl Database {
     /// # Errors
     /// As every question.
     pub async fn load_progress(&self, q: LoadProgress) -> Result<Fenced<Option<Progress>>, Failure> {
-        let mut client = self.pool().get().await?;
+        let mut client = self.control().get().await?;
         let transaction = client.transaction().await.map_err(failure::of)?;
         if !lease::hold(&transaction, q.token).await? {
             return Ok(Fenced::Superseded);
@@ -41,7 +41,7 @@ impl Database {
     /// # Errors
     /// As every question.
     pub async fn begin_era(&self, q: BeginEra) -> Result<Fenced<Head>, Failure> {
-        let mut client = self.pool().get().await?;
+        let mut client = self.control().get().await?;
         let transaction = client.transaction().await.map_err(failure::of)?;
         if !lease::hold(&transaction, q.token).await? {
             return Ok(Fenced::Superseded);
@@ -78,7 +78,7 @@ impl Database {
     /// # Errors
     /// As every question.
     pub async fn save_covered(&self, q: SaveCovered) -> Result<Fenced<()>, Failure> {
-        let client = self.pool().get().await?;
+        let client = self.control().get().await?;
         let saved = client.execute(
             "with held as materialized (select from dormouse.lease where token = $1 for update) \
              update dormouse.era e set covered_lsn = greatest(e.covered_lsn, $4) from held where e.counter = $2 and e.id = $3",
@@ -93,7 +93,7 @@ impl Database {
     /// # Errors
     /// As every question.
     pub async fn raise_schema(&self, q: RaiseSchema) -> Result<Fenced<SchemaVersion>, Failure> {
-        let mut client = self.pool().get().await?;
+        let mut client = self.control().get().await?;
         let transaction = client.transaction().await.map_err(failure::of)?;
         if !lease::hold(&transaction, q.token).await? {
             return Ok(Fenced::Superseded);

@@ -33,14 +33,14 @@ impl Database {
                 break;
             }
         }
-        let client = self.pool().get().await?;
+        let client = self.control().get().await?;
         let row = client.query_opt("select horizon_lsn from dormouse.era order by counter desc limit 1", &[]).await;
         let horizon = row.map_err(failure::of)?.map_or(Lsn::ZERO, |row| lsn(row.get(0)));
         Ok(Fenced::Done(Position::after(horizon)))
     }
 
     async fn delete_expired(&self) -> Result<(), Failure> {
-        let client = self.pool().get().await?;
+        let client = self.control().get().await?;
         let sql = "delete from dormouse.client where expires_at < clock_timestamp()";
         client.execute(sql, &[]).await.map_err(failure::of)?;
         let sql = "delete from dormouse.spool where expires_at < clock_timestamp()";
@@ -51,7 +51,7 @@ impl Database {
     /// Takes the longest run of transactions from the oldest on that may go, makes the last of them the horizon, and deletes
     /// their rows, all in one commit. Returns how many.
     async fn move_horizon(&self, q: &Prune) -> Result<Fenced<u64>, Failure> {
-        let mut client = self.pool().get().await?;
+        let mut client = self.control().get().await?;
         let transaction = client.transaction().await.map_err(failure::of)?;
         if !lease::hold(&transaction, q.token).await? {
             return Ok(Fenced::Superseded);
@@ -88,7 +88,7 @@ impl Database {
 
     /// Deletes changes that no row of a transaction names any more: those up to the horizon, and those of earlier eras.
     async fn delete_changes(&self) -> Result<u64, Failure> {
-        let client = self.pool().get().await?;
+        let client = self.control().get().await?;
         let era =
             client.query_opt("select counter, horizon_lsn from dormouse.era order by counter desc limit 1", &[]).await;
         let Some(era) = era.map_err(failure::of)? else { return Ok(0) };

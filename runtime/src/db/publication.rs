@@ -30,13 +30,13 @@ impl Database {
 
     /// Whether the publication that is to be streamed exists.
     pub(super) async fn publication_exists(&self) -> Result<bool, Failure> {
-        let client = self.pool().get().await?;
+        let client = self.control().get().await?;
         let row = client.query_opt("select from pg_publication where pubname = $1", &[&self.publication()]).await;
         Ok(row.map_err(failure::of)?.is_some())
     }
 
     async fn check_publication(&self, name: &str) -> Result<(), Failure> {
-        let client = self.pool().get().await?;
+        let client = self.control().get().await?;
         let sql = "select puballtables, pubinsert and pubupdate and pubdelete and pubtruncate from pg_publication where pubname = $1";
         let row = client.query_opt(sql, &[&name]).await.map_err(failure::of)?;
         let row = row.ok_or_else(|| {
@@ -71,7 +71,7 @@ impl Database {
     async fn keep_publication(&self) -> Result<(), Failure> {
         let wanted = self.selected_tables().await?;
         let name = self.publication();
-        let client = self.pool().get().await?;
+        let client = self.control().get().await?;
         let sql = "select case when c.oid is not null then format('%I.%I', n.nspname, c.relname) end from pg_publication p \
              left join pg_publication_rel r on r.prpubid = p.oid left join pg_class c on c.oid = r.prrelid \
              left join pg_namespace n on n.oid = c.relnamespace where p.pubname = $1";
@@ -124,7 +124,7 @@ impl Database {
     }
 
     async fn candidates(&self) -> Result<BTreeMap<String, Candidate>, Failure> {
-        let client = self.pool().get().await?;
+        let client = self.control().get().await?;
         let sql = format!(
             "select n.nspname || '.' || c.relname, format('%I.%I', n.nspname, c.relname), c.relreplident = 'n', \
                {KEY} is not null, pg_has_role(c.relowner, 'USAGE') \

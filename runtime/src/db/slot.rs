@@ -25,7 +25,7 @@ impl Database {
             self.drop_slot().await?;
         }
         self.ensure_publication().await?;
-        let client = self.pool().get().await?;
+        let client = self.control().get().await?;
         let row = client.query_one(&format!("select {EVIDENCE}"), &[]).await.map_err(failure::of)?;
         let evidence = catalogue::evidence(&row, 0);
         let slot = self.slot().await?;
@@ -45,7 +45,7 @@ impl Database {
             return Ok(Fenced::Superseded);
         }
         self.ensure_publication().await?;
-        let client = self.pool().get().await?;
+        let client = self.control().get().await?;
         fingerprint::read(&client, &self.publication()).await.map(Fenced::Done)
     }
 
@@ -76,7 +76,7 @@ impl Database {
     /// # Errors
     /// As every question.
     pub async fn end_stale_walsender(&self) -> Result<bool, Failure> {
-        let client = self.pool().get().await?;
+        let client = self.control().get().await?;
         let sql = "select pg_terminate_backend(a.pid) from pg_replication_slots s \
              join pg_stat_activity a on a.pid = s.active_pid where s.slot_name = $1 and a.application_name = $2";
         let row = client.query_opt(sql, &[&self.slot_name(), &super::APPLICATION_NAME]).await.map_err(failure::of)?;
@@ -87,7 +87,7 @@ impl Database {
     }
 
     async fn check_settings(&self) -> Result<(), Failure> {
-        let client = self.pool().get().await?;
+        let client = self.control().get().await?;
         let sql = "select current_setting('wal_level'), pg_is_in_recovery()";
         let row = client.query_one(sql, &[]).await.map_err(failure::of)?;
         if row.get(1) {
@@ -103,7 +103,7 @@ impl Database {
     }
 
     async fn slot(&self) -> Result<Option<SlotState>, Failure> {
-        let client = self.pool().get().await?;
+        let client = self.control().get().await?;
         let sql = "select s.confirmed_flush_lsn, s.slot_type = 'logical' and s.plugin = 'pgoutput' and s.database = current_database() \
                and s.wal_status is distinct from 'lost' and to_jsonb(s)->>'invalidation_reason' is null \
              from pg_replication_slots s where s.slot_name = $1";
@@ -118,7 +118,7 @@ impl Database {
     async fn drop_slot(&self) -> Result<(), Failure> {
         for patience in [50, 200, 1_000, 0] {
             let ended = self.end_stale_walsender().await?;
-            let client = self.pool().get().await?;
+            let client = self.control().get().await?;
             let sql = "select pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_name = $1";
             match client.execute(sql, &[&self.slot_name()]).await.map_err(failure::of) {
                 Ok(dropped) => {

@@ -29,7 +29,7 @@ impl Database {
     /// # Errors
     /// As every question.
     pub async fn source_status(&self) -> Result<SourceStatus, Failure> {
-        let client = self.pool().get().await?;
+        let client = self.control().get().await?;
         let row = client.query_one(
             "select l.holder, l.token, \
                case when l.released then 0 else greatest(extract(epoch from l.expires_at - clock_timestamp()), 0) end::float8, \

@@ -145,8 +145,10 @@ impl StreamSource {
             let event = event.map_err(|_| Failure::Unavailable("the stream fell silent".into()))?;
             open.take(event)?;
         }
-        // What is ready comes along.
-        while open.changes < q.changes_max as usize && open.bytes < q.bytes_max as usize {
+        // What is ready comes along. Transactions without changes count too, or a busy source could keep us here.
+        let items_max = 4 * q.changes_max as usize;
+        while open.changes < q.changes_max as usize && open.bytes < q.bytes_max as usize && open.items.len() < items_max
+        {
             if open.undecoded.is_some() {
                 self.decode(open).await?;
                 continue;

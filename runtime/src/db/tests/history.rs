@@ -54,7 +54,7 @@ async fn every_kind_of_change_comes_back_as_it_was_recorded() {
     let Recorded::Recorded { reference } = recorded else { panic!("{recorded:?}") };
     let HistoryRead::Page { page, head: now } = world.read(head, head.position(), 100).await else { panic!("no page") };
     let expected = Transaction { xid: Xid::widen(801, reference), ..sent };
-    assert_eq!(page.transactions, [expected.clone()]);
+    assert_eq!(page.transactions, std::slice::from_ref(&expected));
     assert_eq!(page.relations[..], [relation()]);
     assert_eq!(page.after, head.position());
     assert_eq!(page.through, now.waypoint);

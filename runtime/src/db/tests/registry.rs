@@ -12,7 +12,7 @@ fn waypoint(lsn: u64) -> Waypoint {
     Waypoint {
         era: Era { counter: 2, id: u64::MAX - 5 },
         schema: SchemaVersion(3),
-        position: Position { commit_lsn: Lsn(lsn), index: if lsn % 2 == 0 { Position::WHOLE } else { 7 } },
+        position: Position { commit_lsn: Lsn(lsn), index: if lsn.is_multiple_of(2) { Position::WHOLE } else { 7 } },
         xid: Xid(1 << 40),
         committed_at: CommitTime(1_700_000_000_000_123),
     }

@@ -96,6 +96,7 @@ impl Replicator {
     pub async fn catch_up(&mut self) -> Vec<Transaction> {
         let mark = self.database.nudge_source().await.expect("nudges");
         let (mut recorded, mut relations, mut open) = (Vec::new(), Vec::new(), None);
+        let mut reached = false;
         loop {
             let q = ReadSource { changes_max: 1_000, bytes_max: 1 << 20 };
             let items = tokio::time::timeout(20 * SECOND, self.stream.read(q)).await.expect("in time");
@@ -114,13 +115,13 @@ impl Replicator {
                             let t = Transaction { commit_lsn, end_lsn, xid, committed_at, first, complete, changes };
                             recorded.push(self.record(t, &relations).await);
                         }
-                        if end_lsn >= mark {
-                            return recorded;
-                        }
+                        reached |= end_lsn >= mark;
                     }
-                    SourceItem::Keepalive { wal_end } if wal_end > mark => return recorded,
-                    SourceItem::Keepalive { .. } => {}
+                    SourceItem::Keepalive { wal_end } => reached |= wal_end > mark,
                 }
+            }
+            if reached && open.is_none() {
+                return recorded;
             }
         }
     }
