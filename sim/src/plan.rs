@@ -121,6 +121,8 @@ families! {
     LostAnnouncements = 22 of 4,
     /// Clients leave and come back.
     Leave = 23 of 4,
+    /// The server restarts in an orderly way.
+    Drain = 25 of 4,
     /// Transactions overlap for long.
     Overlap = 24 of 2,
 }
@@ -235,13 +237,13 @@ impl Plan {
     pub fn hub(&self, hub: u8) -> hub::Config {
         hub::Config {
             seed: self.seed ^ u64::from(hub) << 8,
-            registration_ttl: Duration::from_secs(60),
-            renew_every: Duration::from_secs(20),
+            registration_ttl: Duration::from_secs(9),
+            renew_every: Duration::from_secs(3),
             greet_timeout: Duration::from_secs(2),
             ack_timeout: Duration::from_secs(6),
             ahead_wait: Duration::from_secs(1),
             save_positions_every: Duration::from_millis(100),
-            hibernate_after: Duration::from_millis(if self.has(Family::Hibernate) { 150 } else { 3_000 }),
+            hibernate_after: Duration::from_millis(if self.has(Family::Hibernate) { 150 } else { 1_000 }),
             poll_head_every: Duration::from_secs(3),
             want_covered_every: Duration::from_millis(500),
             scan_every: Duration::from_millis(500),

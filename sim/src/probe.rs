@@ -23,6 +23,8 @@ macro_rules! probes {
 
 probes! {
     NodeCrashed: "node crashed",
+    NodeDrained: "node restarted in an orderly way",
+    StreamDark: "replication stream went dark",
     NodeCrashedWhileRecording: "node crashed while an append was under way",
     NodeCrashedSilently: "node crashed and no peer was told",
     HubEvicted: "hub evicted",

@@ -101,6 +101,10 @@ kinds! {
     ForeignWal = 39, "unpublished tables change with pick {} in";
     /// Frames on a socket that its client has closed.
     LateFrame = 40, "frames still arrive on the closed socket of";
+    /// A replication connection that dies without a word.
+    DarkStream = 41, "the replication stream goes dark:";
+    /// An orderly restart: clients are told, the lease is released.
+    Drain = 42, "orderly restart:";
 }
 
 impl Kind {

@@ -131,7 +131,7 @@ impl World {
                 let reply = pg.ask_start_stream(&ask.question).map(|stream| {
                     let host = &mut self.replications[node as usize];
                     if answered && host.life == life {
-                        (host.stream, host.kept_alive) = (Some(stream), 0);
+                        (host.stream, host.kept_alive, host.dark) = (Some(stream), 0, false);
                     }
                 });
                 Input::StreamStarted(answer(ask.id, reply))

@@ -45,6 +45,17 @@ impl World {
                 self.crash_node(node);
             }
         }
+        for node in 0..NODES {
+            let weight = self.weight(Family::Drain, per_mille(6));
+            if self.happens(Kind::Drain, Entity::Node(node), weight) {
+                self.stop_node(node);
+            }
+            let weight = self.weight(Family::HalfOpen, per_mille(6));
+            if self.happens(Kind::DarkStream, Entity::Replication(node), weight) {
+                self.hit(Probe::StreamDark);
+                self.replications[node as usize].dark = self.replications[node as usize].stream.is_some();
+            }
+        }
         for hub in 0..HUBS {
             let weight = self.weight(Family::Evict, per_mille(12));
             if self.happens(Kind::EvictAnytime, Entity::Hub(hub), weight) {
@@ -185,7 +196,7 @@ impl World {
         self.plan_in(after, Event::NodeStarts { node });
     }
 
-    fn end_server_sides(&mut self, hub: u8, silent: bool) {
+    pub(super) fn end_server_sides(&mut self, hub: u8, silent: bool) {
         for id in self.network.at_hub(hub).map(|(id, _)| id).collect::<Vec<_>>() {
             if silent {
                 self.darken(id, true, true);

@@ -313,6 +313,7 @@ impl World {
 
     fn hibernate(&mut self, hub: u8, alarm: Option<Timestamp>) {
         self.hit(Probe::HubHibernated);
+        self.note_sleep(hub);
         self.drop_hub(hub);
         let host = &mut self.hubs[hub as usize];
         host.alarm_generation += 1;

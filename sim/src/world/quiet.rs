@@ -3,6 +3,7 @@
 use super::{Event, World};
 use crate::entity::{Entity, HUBS, NODES};
 use crate::oracle::Promise;
+use crate::plan::client_id;
 use crate::probe::Probe;
 use dormouse_core::position::Lsn;
 use dormouse_core::time::Timestamp;
@@ -23,7 +24,8 @@ const REST_EVENTS_PER_SECOND: u64 = 60;
 pub(super) struct Quiet {
     began: Timestamp,
     converged: Option<(Timestamp, u64)>,
-    hibernated: bool,
+    /// Which hubs slept since, one bit each.
+    slept: u8,
 }
 
 impl World {
@@ -34,7 +36,7 @@ impl World {
         self.digest.word(17);
         self.trace.note(self.now, || "-- faults stop".into());
         self.chooser.hush();
-        self.quiet = Some(Quiet { began: self.now, converged: None, hibernated: false });
+        self.quiet = Some(Quiet { began: self.now, converged: None, slept: 0 });
         for client in 0..self.plan.clients() {
             self.clients[client as usize].reads_again = None;
         }
@@ -50,8 +52,9 @@ impl World {
     pub(super) fn converged(&mut self) {
         let Some(mut quiet) = self.quiet else { return };
         self.digest.word(18);
-        let asleep = (0..HUBS).all(|hub| self.hubs[hub as usize].machine.is_none());
-        quiet.hibernated |= asleep;
+        for hub in 0..HUBS {
+            quiet.slept |= u8::from(self.hubs[hub as usize].machine.is_none()) << hub;
+        }
         match (quiet.converged, self.straggler()) {
             (None, None) => {
                 self.hit(Probe::Converged);
@@ -73,6 +76,13 @@ impl World {
         }
         self.quiet = Some(quiet);
         self.plan_in(LOOK_EVERY, Event::Converged);
+    }
+
+    /// A hub hibernates.
+    pub(super) const fn note_sleep(&mut self, hub: u8) {
+        if let Some(quiet) = &mut self.quiet {
+            quiet.slept |= 1 << hub;
+        }
     }
 
     /// Who has not come to rest, and why. None: the world has converged.
@@ -107,15 +117,23 @@ impl World {
             let event = format!("the slot is confirmed at {confirmed} and holds back {unconfirmed} bytes of WAL");
             self.violate(Promise::Bounded, "slot", Entity::Postgres, event);
         }
-        if !quiet.hibernated {
-            self.violate(Promise::Bounded, "hibernate", Entity::Hub(0), "an idle hub stays awake".into());
-        } else {
-            self.hit(Probe::Idle);
+        match (0..HUBS).find(|hub| quiet.slept & 1 << hub == 0) {
+            Some(hub) => {
+                self.violate(Promise::Bounded, "hibernate", Entity::Hub(hub), "an idle hub stays awake".into());
+            }
+            None => self.hit(Probe::Idle),
         }
         let open = self.network.connections.values().filter(|c| c.server_open).count();
         if open > self.plan.size.clients() as usize {
             let event = format!("{open} sockets are open for {} clients", self.plan.size.clients());
             self.violate(Promise::Bounded, "sessions", Entity::World, event);
+        }
+        for client in 0..self.plan.size.clients() {
+            let row = self.postgres.registrations().get(&client_id(client));
+            if self.clients[client as usize].live && row.is_none_or(|row| row.expires_at <= self.now) {
+                let event = "a connected client's registration has expired".into();
+                self.violate(Promise::Durable, "registered", Entity::Client(client), event);
+            }
         }
         for hub in 0..HUBS {
             let sessions = self.hubs[hub as usize].machine.as_ref().map(dormouse_core::hub::Hub::sessions);

@@ -36,6 +36,9 @@ pub(super) struct ReplicationHost {
     /// The last keepalive sent on this stream, as the end of WAL it told.
     pub(super) kept_alive: u64,
     stream_event: bool,
+    /// The connection is dead, and nobody knows.
+    pub(super) dark: bool,
+    stopping: bool,
     pub(super) paused_until: Option<Timestamp>,
     due: Option<Timestamp>,
     generation: u64,
@@ -51,6 +54,8 @@ impl ReplicationHost {
         self.machine = None;
         self.reading = None;
         self.paused_until = None;
+        self.dark = false;
+        self.stopping = false;
         self.due = None;
         self.generation += 1;
     }
@@ -108,6 +113,39 @@ impl World {
         let Some(machine) = &mut self.replications[node as usize].machine else { return };
         machine.handle_timeout(now);
         self.pump_replication(node);
+    }
+
+    /// The host wants a node to end in an orderly way.
+    pub(super) fn stop_node(&mut self, node: u8) {
+        let host = &mut self.replications[node as usize];
+        if host.machine.is_none() || std::mem::replace(&mut host.stopping, true) {
+            return;
+        }
+        self.hit(Probe::NodeDrained);
+        if node == 0 {
+            for hub in 0..HUBS {
+                if self.hubs[hub as usize].machine.is_some() || self.network.at_hub(hub).next().is_some() {
+                    self.feed_hub(hub, dormouse_core::hub::Input::Draining, Probe::HubWokeByMessage);
+                }
+            }
+        }
+        let (life, input) = (self.replications[node as usize].life, Box::new(Input::Stopping));
+        self.plan_in(Duration::from_millis(1), Event::ReplicationHears { node, life, input });
+    }
+
+    /// All is done: the process ends, and somebody starts it again.
+    fn node_ends(&mut self, node: u8) {
+        let host = &mut self.replications[node as usize];
+        if host.stopping {
+            host.end();
+            if node == 0 {
+                for hub in 0..HUBS {
+                    self.drop_hub(hub);
+                    self.end_server_sides(hub, false);
+                }
+            }
+            self.plan_in(Duration::from_millis(60), Event::NodeStarts { node });
+        }
     }
 
     fn feed_replication(&mut self, node: u8, input: Input) {
@@ -191,6 +229,7 @@ impl World {
             }
             Output::StopStream => {
                 let host = &mut self.replications[node as usize];
+                host.dark = false;
                 host.reading = None;
                 if let Some(stream) = host.stream.take() {
                     self.postgres.stop_stream(stream);
@@ -199,7 +238,7 @@ impl World {
             Output::Halt(halt) => {
                 self.violate_halt(node, &halt);
             }
-            Output::Stopped => {}
+            Output::Stopped => self.node_ends(node),
             Output::ReadSource(ask) => self.read_source(node, ask),
             question @ (Output::TakeLease(_)
             | Output::RenewLease(_)
@@ -252,6 +291,9 @@ impl World {
             return self.source_read(node, ask, Err(Failure::Unavailable("there is no stream".into())));
         };
         host.reading = Some(ask);
+        if host.dark {
+            return;
+        }
         if self.postgres.stream_ready(stream) || self.keepalive_due(node, stream) {
             self.plan_stream_event(node);
         }
@@ -271,7 +313,7 @@ impl World {
     pub(super) fn wake_streams(&mut self) {
         for node in 0..NODES {
             let host = &self.replications[node as usize];
-            if let (Some(_), Some(stream), false) = (&host.reading, host.stream, host.stream_event)
+            if let (Some(_), Some(stream), false) = (&host.reading, host.stream, host.stream_event || host.dark)
                 && (self.postgres.stream_ready(stream) || self.keepalive_due(node, stream))
             {
                 self.plan_stream_event(node);
@@ -290,6 +332,9 @@ impl World {
         }
         let host = &mut self.replications[node as usize];
         host.stream_event = false;
+        if host.dark {
+            return;
+        }
         let (Some(mut ask), Some(stream)) = (host.reading.take(), host.stream) else { return };
         let weight = if self.plan.has(Family::Latency) { per_mille(300) } else { per_mille(50) };
         let cut = self.choose(Kind::ReadCut, Entity::Replication(node), 4, weight);
@@ -346,7 +391,7 @@ impl World {
 
     pub(super) fn confirmed(&mut self, node: u8, stream: StreamId, lsn: dormouse_core::position::Lsn) {
         self.digest.word(4);
-        if self.postgres.open_stream() == Some(stream) {
+        if self.postgres.open_stream() == Some(stream) && !self.replications[node as usize].dark {
             let verdict = self.oracle.confirmed(&self.postgres, lsn);
             self.verdict(Entity::Replication(node), verdict);
             self.postgres.confirm(stream, lsn);
