@@ -178,10 +178,7 @@ impl World {
         if self.replications[node as usize].recording > 0 {
             self.hit(Probe::NodeCrashedWhileRecording);
         }
-        let host = &mut self.replications[node as usize];
-        host.end();
-        // Our own walsender stays until somebody ends it.
-        host.stream = None;
+        self.replications[node as usize].end();
         if node == 0 {
             let silent = self.happens(Kind::SilentCrash, Entity::Node(node), per_mille(300));
             if silent {

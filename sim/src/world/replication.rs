@@ -49,9 +49,10 @@ pub(super) struct ReplicationHost {
 }
 
 impl ReplicationHost {
-    /// The process is gone.
+    /// The process is gone. Its walsender stays until somebody ends it.
     pub(super) fn end(&mut self) {
         self.machine = None;
+        self.stream = None;
         self.reading = None;
         self.paused_until = None;
         self.dark = false;
