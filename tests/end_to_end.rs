@@ -210,7 +210,7 @@ async fn another_database_means_everything_again() {
 async fn a_lost_slot_begins_an_era_and_everything_comes_again() {
     let mut site = Site::start(ITEMS).await;
     let client = site.live_client("a").await;
-    let era = client.status().borrow().welcome.expect("welcome").0;
+    let era = client.status().borrow().shown.expect("live").era;
     site.server.kill();
     site.execute("insert into item values (3, 'lost to the slot', 3)").await;
     let sql = site.sql().await;
@@ -221,7 +221,7 @@ async fn a_lost_slot_begins_an_era_and_everything_comes_again() {
     .await;
     site.server.launch().expect("starts");
     holds(&client, "public.item", &["1|one|1.50", "2|null|2", "3|lost to the slot|3"]).await;
-    assert_ne!(client.status().borrow().welcome.expect("welcome").0, era);
+    assert_ne!(client.status().borrow().shown.expect("live").era, era);
     assert!(client.status().borrow().resyncs > 0);
     site.verify().await;
 }

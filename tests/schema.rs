@@ -66,6 +66,27 @@ async fn a_dropped_table_is_gone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_alters_no_row_in_silence_disturbs_nobody() {
+    let site = Site::start(ITEMS).await;
+    let client = site.live_client("a").await;
+    site.execute("vacuum full item").await;
+    site.execute("truncate item; insert into item values (3, 'three'); create index on item (name); analyze item")
+        .await;
+    holds(&client, "public.item", &["3|three"]).await;
+    // A later change that is told to everybody shows that the catalogue was looked at since.
+    site.execute("alter table item add column extra int default 5").await;
+    holds(&client, "public.item", &["3|three|5"]).await;
+    assert_eq!(client.status().borrow().resyncs, 1, "the added column's alone");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_rewritten_under_the_same_type_come_again() {
+    let site = Site::start(ITEMS).await;
+    let alter = "alter table item alter column name type text using upper(name)";
+    resyncs(&site, alter, "public.item", &["1|ONE", "2|TWO"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn columns_change_between_two_changes() {
     let site = Site::start(ITEMS).await;
     let client = site.live_client("a").await;

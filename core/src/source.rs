@@ -61,8 +61,11 @@ pub struct SlotState {
 pub struct TableFingerprint {
     /// The table itself.
     pub oid: u32,
-    /// Its storage: changes when it is rewritten.
+    /// Its storage: another one after a rewrite, and after a TRUNCATE or VACUUM FULL too, which alter no row in silence.
     pub relfilenode: u32,
+    /// Changes with the definition of any column. An ALTER … TYPE that rewrites rows under the same type shows here alone.
+    #[serde(default)]
+    pub definitions: i64,
     /// Columns with types, labels of enum types, missing values, and which of them the publication sends.
     pub columns: Vec<String>,
     /// The columns of the key, in order.
@@ -87,11 +90,34 @@ pub fn alters_existing_rows(old: &Fingerprints, new: &Fingerprints) -> Option<St
                 Some(format!("the columns of {name} changed"))
             } else if old.key != new.key {
                 Some(format!("the key of {name} changed"))
-            } else if old.relfilenode != new.relfilenode {
+            } else if old.relfilenode != new.relfilenode && old.definitions != new.definitions {
                 Some(format!("{name} was rewritten"))
             } else {
                 None // Defaults are for rows to come.
             }
         })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn new_storage_alters_rows_only_where_a_column_was_defined_anew() {
+        let table = TableFingerprint {
+            oid: 1,
+            relfilenode: 1,
+            definitions: 1,
+            columns: vec!["id 23".into()],
+            key: vec!["id".into()],
+            defaults: vec![],
+        };
+        let of = |table: TableFingerprint| Fingerprints::from([("public.t".to_owned(), table)]);
+        let alters = |new| alters_existing_rows(&of(table.clone()), &of(new)).is_some();
+        assert!(!alters(TableFingerprint { relfilenode: 2, ..table.clone() }), "a TRUNCATE is in the stream");
+        assert!(!alters(TableFingerprint { definitions: 2, ..table.clone() }), "a default is for rows to come");
+        assert!(alters(TableFingerprint { relfilenode: 2, definitions: 2, ..table.clone() }), "a rewrite");
+        assert!(alters(TableFingerprint { columns: vec!["id 20".into()], ..table.clone() }));
+    }
 }

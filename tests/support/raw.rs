@@ -10,7 +10,10 @@ use dormouse_core::fault::FaultCode;
 use dormouse_core::wire::json::{ServerDecoder, encode_client};
 use dormouse_core::wire::{ClientMessage, SUBPROTOCOL_JSON, ServerMessage};
 use futures::StreamExt;
+use std::time::Duration;
 use tokio::net::TcpStream;
+
+const PING_EVERY: Duration = Duration::from_secs(10);
 
 /// One connection.
 pub struct Raw {
@@ -53,7 +56,13 @@ impl Raw {
     pub async fn next(&mut self) -> Option<ServerMessage> {
         let next = async {
             loop {
-                match self.socket.next().await? {
+                // Like any client that is well, it lets itself be heard.
+                let Ok(frame) = tokio::time::timeout(PING_EVERY, self.socket.next()).await else {
+                    self.socket.send(Message::text("ping")).await.ok()?;
+                    continue;
+                };
+                match frame? {
+                    Ok(Message::Text(text)) if text.as_str() == "pong" => {}
                     Ok(Message::Text(text)) => return Some(self.decoder.decode(&text).expect("the protocol")),
                     Ok(Message::Close(_)) | Err(_) => return None,
                     Ok(_) => {}

@@ -18,6 +18,7 @@ pub(super) async fn read(client: &Client, publication: &str) -> Result<Fingerpri
         let table = TableFingerprint {
             oid: row.get(1),
             relfilenode: row.get(2),
+            definitions: row.get(8),
             columns,
             key: row.get(4),
             defaults: row.get(5),
@@ -32,7 +33,7 @@ fn sql() -> String {
     format!(
         "select n.nspname || '.' || c.relname, c.oid, c.relfilenode, columns.texts, {KEY}, columns.defaults, p.of->>'rowfilter', \
            case c.relkind when 'p' then (select string_agg(l.oid || ':' || l.relfilenode, ',' order by l.oid) \
-             from pg_partition_tree(c.oid) x join pg_class l on l.oid = x.relid where x.isleaf) end \
+             from pg_partition_tree(c.oid) x join pg_class l on l.oid = x.relid where x.isleaf) end, columns.definitions \
          from {PUBLISHED} \
          cross join lateral (select \
              coalesce(array_agg(format('%s %s(%s)', a.attname, a.atttypid, a.atttypmod) \
@@ -44,7 +45,8 @@ fn sql() -> String {
                || case when a.atthasmissing then ' missing ' || a.attmissingval::text else '' end \
                || case when {SENT} then '' else ' unsent' end order by a.attnum), '{{}}') as texts, \
              coalesce(array_agg(a.attname || ' = ' || pg_get_expr(d.adbin, d.adrelid) order by a.attnum) \
-               filter (where d.oid is not null and a.attgenerated = ''), '{{}}') as defaults \
+               filter (where d.oid is not null and a.attgenerated = ''), '{{}}') as defaults, \
+             coalesce(sum(a.xmin::text::bigint), 0)::bigint as definitions \
            from pg_attribute a join pg_type t on t.oid = a.atttypid \
            left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum \
            where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and a.attgenerated = '') columns \

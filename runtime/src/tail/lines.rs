@@ -20,7 +20,9 @@ pub(super) struct Lines {
 
 impl Lines {
     pub(super) fn phase(&self, phase: ClientPhase, status: &Status, out: &mut String) {
-        let (era, head) = (status.welcome.map(|(era, _)| era), status.welcome.map(|(_, head)| head));
+        // A new era may have begun since the welcome.
+        let era = status.shown.map(|shown| shown.era).or(status.welcome.map(|(era, _)| era));
+        let head = status.welcome.map(|(_, head)| head);
         if self.json {
             push(out, &json!({ "phase": phase, "era": era, "head": head }).to_string());
         } else {

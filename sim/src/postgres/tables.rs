@@ -108,6 +108,7 @@ impl Table {
         TableFingerprint {
             oid: self.oid,
             relfilenode: self.relfilenode,
+            definitions: i64::from(self.relfilenode),
             columns: self.relation.columns.iter().map(|c| format!("{} {}", c.name, c.type_name)).collect(),
             key: vec!["id".into()],
             defaults: Vec::new(),
