@@ -4,6 +4,7 @@ mod chaos;
 mod commands;
 mod end_to_end;
 mod hostile;
+mod operations;
 mod schema;
 mod seam;
 mod support;

@@ -9,6 +9,7 @@ use crate::listener::{self, Door};
 use crate::replication::{self, Event, Replicator};
 use crate::source::StreamSource;
 use dormouse_core::{hub, replication as core_replication};
+use std::io::Write;
 use std::net::SocketAddr;
 use std::num::NonZero;
 use std::sync::Arc;
@@ -67,7 +68,8 @@ pub async fn run(args: Args) -> Result<(), CommandError> {
 /// Says where the server is: for people on stderr, for programs on stdout.
 fn announce(address: SocketAddr) {
     tracing::info!("listening on http://{address}");
-    println!("{}", serde_json::json!({ "v": 1, "listening": address }));
+    let line = serde_json::json!({ "v": 1, "listening": address });
+    let _ = writeln!(std::io::stdout(), "{line}"); // Nobody may be reading.
 }
 
 struct Server {
