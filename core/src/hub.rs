@@ -229,7 +229,7 @@ impl Hub {
         for id in self.slab.ids_where(|_| true) {
             self.close(id, Some(going_away()), now);
         }
-        self.save_positions(now);
+        self.save_positions();
     }
 
     /// Closes a session, if it is still there.

@@ -11,6 +11,7 @@ use crate::fault::{FaultCode, PeerFault};
 use crate::position::Waypoint;
 use crate::session::{Attachment, SessionId};
 use crate::time::Timestamp;
+use std::collections::btree_map::Entry;
 
 impl Hub {
     /// The host built this life. Every wake-up is a hint: the head is read once, and only then is anybody served.
@@ -68,9 +69,12 @@ impl Hub {
         }
         let client = peer.client.clone();
         self.slab.put(Session { id, phase: Phase::Served(Served { peer, serve }) });
-        let Some(&other) = self.clients.get(&client) else {
-            self.clients.insert(client, id);
-            return;
+        let other = match self.clients.entry(client.clone()) {
+            Entry::Vacant(vacant) => {
+                vacant.insert(id);
+                return;
+            }
+            Entry::Occupied(occupied) => *occupied.get(),
         };
         // The earlier life ended between the newer session's epoch and the older one's close.
         let newer = self.slab.get(other).and_then(Session::epoch) > Some(epoch);

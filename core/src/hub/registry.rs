@@ -82,22 +82,17 @@ impl Saves {
 
     /// The next batch.
     fn batch(&mut self, most: usize) -> Vec<Entry> {
-        let mut batch = Vec::new();
-        let mut rest = BTreeMap::new();
-        while let Some((client, pending)) = self.pending.pop_first() {
-            if batch.len() >= most {
-                rest.insert(client, pending);
-                rest.append(&mut self.pending);
-            } else if pending.clear {
-                batch.push((client.clone(), pending.epoch, None));
-                if pending.position.is_some() {
-                    rest.insert(client, Pending { clear: false, ..pending });
-                }
-            } else {
-                batch.push((client, pending.epoch, pending.position));
+        let (mut batch, mut later) = (Vec::new(), Vec::new());
+        while batch.len() < most
+            && let Some((client, pending)) = self.pending.pop_first()
+        {
+            let Pending { epoch, clear, position } = pending;
+            if clear && position.is_some() {
+                later.push((client.clone(), Pending { epoch, clear: false, position }));
             }
+            batch.push((client, epoch, position.filter(|_| !clear)));
         }
-        self.pending = rest;
+        self.pending.extend(later);
         batch
     }
 
@@ -139,7 +134,7 @@ impl Desk {
 
 impl Hub {
     /// Stores acknowledged positions. What a woken hub would start from is brought up to them first.
-    pub(super) fn save_positions(&mut self, now: Timestamp) {
+    pub(super) fn save_positions(&mut self) {
         if !self.desk.saves.open.is_empty() {
             return; // Its answer comes back here.
         }
@@ -158,9 +153,6 @@ impl Hub {
         let question = SavePositions { entries: entries.clone(), fenced, monotonic };
         let ask = self.desk.saves.open.ask(&mut self.desk.asker, question, entries);
         self.desk.outputs.push_back(Output::SavePositions(ask));
-        if !self.desk.saves.pending.is_empty() {
-            self.desk.arm_save(now);
-        }
     }
 
     pub(super) fn on_positions_saved(&mut self, answer: Answer<SavePositions>, now: Timestamp) {
@@ -171,7 +163,9 @@ impl Hub {
         match reply {
             Ok(()) => {
                 self.desk.patience.succeeded(Kind::Save);
-                if !self.desk.saves.pending.is_empty() {
+                if self.desk.saves.pending.len() >= self.desk.config.registry_batch_max {
+                    self.save_positions();
+                } else if !self.desk.saves.pending.is_empty() {
                     self.desk.arm_save(now);
                 }
             }

@@ -15,7 +15,7 @@ impl Hub {
             Timer::Histories => self.desk.histories.resume(),
             Timer::Chunks => self.desk.chunks.resume(),
             Timer::Snapshots => {} // What may be taken now is taken when the input has been handled.
-            Timer::Save => self.save_positions(now),
+            Timer::Save => self.save_positions(),
             Timer::Renew => self.renew_registrations(now),
             Timer::Scan => self.scan(now),
             Timer::Want => self.on_want(now),
