@@ -13,6 +13,7 @@ use crate::postgres::Postgres;
 use dormouse_core::position::{Era, Lsn, Position, Waypoint};
 use dormouse_core::session::{ClientId, Epoch};
 use dormouse_core::time::Timestamp;
+use dormouse_core::wire::ServerMessage;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -126,6 +127,28 @@ impl Oracle {
         const PAGE: u64 = 8 * 1024;
         if bytes > WINDOW_BYTES + CHUNKS + 2 * PAGE {
             return broken(Promise::Bounded, "in flight", format!("{bytes} bytes are on their way to one session"));
+        }
+        Ok(())
+    }
+
+    /// A hub sends a message on a connection, on which `sent` says where its pages end.
+    ///
+    /// # Errors
+    /// When the pages of one life do not chain, or overtake each other.
+    pub fn sent(&self, sent: &mut Option<Waypoint>, message: &ServerMessage) -> Checked {
+        match message {
+            ServerMessage::Page(page) => {
+                let before = sent.replace(page.through).filter(|before| before.era == page.through.era);
+                let Some(before) = before.map(|before| before.position) else { return Ok(()) };
+                let (after, through) = (page.after, page.through.position);
+                if after > before || through <= before {
+                    let event = format!("a page {after}..{through} is sent after one through {before}");
+                    return broken(Promise::Ordered, "chained", event);
+                }
+            }
+            ServerMessage::Resync { .. } => *sent = None,
+            ServerMessage::Seam { complete: Some(at), .. } => *sent = Some(*at),
+            _ => {}
         }
         Ok(())
     }

@@ -234,7 +234,9 @@ impl Plan {
 
     /// A hub's settings.
     #[must_use]
-    pub fn hub(&self, hub: u8) -> hub::Config {
+    pub fn hub(&self, hub: u8, life: u64) -> hub::Config {
+        // Lives cut pieces differently, as versions of the server may.
+        let page_changes_max = PAGE_CHANGES - 2 + u32::try_from(life % 4).unwrap_or(0);
         hub::Config {
             seed: self.seed ^ u64::from(hub) << 8,
             registration_ttl: Duration::from_secs(9),
@@ -254,7 +256,7 @@ impl Plan {
             window_pages: 4,
             window_bytes: WINDOW_BYTES,
             window_chunks: 3,
-            page_changes_max: PAGE_CHANGES,
+            page_changes_max,
             page_bytes_max: PAGE_BYTES,
             ring_pages_max: 8,
             ring_bytes_max: RING_BYTES,

@@ -157,8 +157,12 @@ fn exactly(postgres: &Postgres, after: Lsn, through: Lsn, page: &Page) -> Checke
             let event = format!("{} came where {} was due", transaction.commit_lsn, commit.commit_lsn);
             return broken(Promise::Ordered, "once", event);
         }
+        if transaction.xid != commit.xid {
+            let event = format!("{} is said to be {}, not {}", commit.commit_lsn, transaction.xid, commit.xid);
+            return broken(Promise::Complete, "xid", event);
+        }
         let whole = transaction.first > 0 || transaction.changes.len() == commit.changes.len();
-        if transaction.xid != commit.xid || !whole {
+        if !whole {
             let event =
                 format!("{} has {} of {} changes", commit.commit_lsn, transaction.changes.len(), commit.changes.len());
             return broken(Promise::Atomic, "once", event);

@@ -80,6 +80,9 @@ impl World {
             Fate::LateEffect if late_effect_is_fenced(&question) => {
                 self.hit(Probe::LateEffect);
                 failed(self, to, &question);
+                if is_append && self.happens(Kind::DropConnection, entity, per_mille(500)) {
+                    self.lose_stream(node); // Both connections went the same way.
+                }
             }
             Fate::LateEffect => return failed(self, to, &question),
             Fate::Answered => {}

@@ -64,7 +64,7 @@ impl World {
             self.hit(Probe::HubWokeWithoutAttachment);
         }
         let sessions = sessions.into_iter().map(|(id, attachment)| (id, attachment.map(|a| (*a).clone()))).collect();
-        let mut machine = Hub::new(self.plan.hub(hub));
+        let mut machine = Hub::new(self.plan.hub(hub, life));
         let input = Input::Woke { incarnation: Incarnation(life), sessions };
         self.digest.word(11);
         self.digest.add(&input);

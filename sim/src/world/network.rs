@@ -8,6 +8,7 @@ use crate::probe::Probe;
 use dormouse_core::client::SocketId;
 use dormouse_core::fault::Malformed;
 use dormouse_core::hub::ClosedReason;
+use dormouse_core::position::Waypoint;
 use dormouse_core::session::{Attachment, SessionId};
 use dormouse_core::time::Timestamp;
 use dormouse_core::wire::json::{ServerDecoder, decode_client, encode_client, encode_server};
@@ -72,6 +73,8 @@ pub(super) struct Connection {
     /// About how many bytes of pages and chunks the present life of the hub has on their way to the client.
     in_flight: u64,
     in_flight_of: u64,
+    /// Where the pages that the present life of the hub has sent end.
+    sent: Option<Waypoint>,
     /// Of each frame on its way to the client: which life of the hub sent it, and its part of `in_flight`.
     weights: VecDeque<(u64, u64)>,
 }
@@ -161,6 +164,7 @@ impl World {
             decoder: ServerDecoder::default(),
             in_flight: 0,
             in_flight_of: 0,
+            sent: None,
             weights: VecDeque::new(),
         };
         self.network.connections.insert(id, connection);
@@ -209,10 +213,13 @@ impl World {
         let life = self.hubs[hub as usize].life;
         if connection.in_flight_of != life {
             (connection.in_flight_of, connection.in_flight) = (life, 0); // A woken hub knows nothing of what was sent.
+            connection.sent = None;
         }
+        let chained = self.oracle.sent(&mut connection.sent, message);
         connection.in_flight += weight;
         let verdict = self.oracle.in_flight(connection.in_flight);
         self.verdict(Entity::Hub(hub), verdict);
+        self.verdict(Entity::Hub(hub), chained);
         self.push_weighed(id, frame, (life, weight));
     }
 
@@ -270,6 +277,11 @@ impl World {
             ToServer::Ping => return self.push_to_client(id, ToClient::Pong),
             ToServer::Closed => return self.server_hears_close(id, ClosedReason::Peer),
         };
+        if let (Ok(ClientMessage::Ack { through }), Some(sent)) = (&message, &mut connection.sent)
+            && (through.era, true) == (sent.era, through.position > sent.position)
+        {
+            *sent = *through; // An earlier life had sent it.
+        }
         self.feed_hub(hub, hub::Input::Received { session, message }, Probe::HubWokeByMessage);
     }
 

@@ -15,7 +15,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// How long the world must then lie still, for the slot to follow and the hubs to hibernate.
 const REST: Duration = Duration::from_secs(15);
 /// How much WAL may stay unconfirmed when nothing happens but our own upkeep.
-const UNCONFIRMED_MAX: u64 = 128 * 1024;
+const UNCONFIRMED_MAX: u64 = 32 * 1024;
+/// WAL of unpublished tables that is written once the world has converged: the slot must move past it.
+const FOREIGN_WAL: u64 = 50 * 1024;
 /// The most events of a resting world, per client and second.
 const REST_EVENTS_PER_SECOND: u64 = 60;
 
@@ -59,6 +61,7 @@ impl World {
             (None, None) => {
                 self.hit(Probe::Converged);
                 self.trace.note(self.now, || "-- converged".into());
+                self.postgres.advance_wal(FOREIGN_WAL);
                 quiet.converged = Some((self.now, self.events));
             }
             (None, Some((entity, why))) => {
