@@ -36,7 +36,9 @@ pub(crate) fn is_refusal_code(code: &str) -> bool {
 }
 
 fn is_refusal(code: &SqlState) -> bool {
-    const PASSING: [SqlState; 2] = [SqlState::UNDEFINED_TABLE, SqlState::OBJECT_IN_USE];
+    // A table or publication may be made or dropped under us, and two nodes may alter ours at once: the next look sees it.
+    const PASSING: [SqlState; 4] =
+        [SqlState::UNDEFINED_TABLE, SqlState::UNDEFINED_OBJECT, SqlState::DUPLICATE_OBJECT, SqlState::OBJECT_IN_USE];
     const FOR_THE_OPERATOR: [SqlState; 5] = [
         SqlState::INSUFFICIENT_PRIVILEGE,
         SqlState::CONFIGURATION_LIMIT_EXCEEDED,
@@ -45,7 +47,7 @@ fn is_refusal(code: &SqlState) -> bool {
         SqlState::INVALID_CATALOG_NAME,
     ];
     if PASSING.contains(code) {
-        return false; // A table may be dropped under us; the next look sees it.
+        return false;
     }
     FOR_THE_OPERATOR.contains(code) || matches!(&code.code()[..2], "28" | "22" | "23" | "42")
 }
@@ -61,8 +63,10 @@ mod tests {
 
     #[test]
     fn passing_trouble_and_refusals_are_told_apart() {
-        for code in ["57P01", "57P03", "08006", "40001", "40P01", "55P03", "55006", "53300", "57014", "42P01", "25006"]
-        {
+        for code in [
+            "57P01", "57P03", "08006", "40001", "40P01", "55P03", "55006", "53300", "57014", "42P01", "42704", "42710",
+            "25006",
+        ] {
             assert!(!is_refusal_code(code), "{code}");
         }
         for code in ["28P01", "28000", "3D000", "42501", "42883", "53400", "55000", "0A000", "23514"] {

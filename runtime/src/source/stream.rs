@@ -304,8 +304,12 @@ fn failure(error: &PgWireError) -> Failure {
     match error {
         PgWireError::Auth(_) | PgWireError::Tls(_) | PgWireError::MessageTooLarge { .. } => Failure::Refused(why),
         PgWireError::Server(text) => match sqlstate(text) {
-            // A missing slot is found, and made again, by the next look at the source.
-            Some("42704") if !text.contains("publication") => Failure::Unavailable(why),
+            // It was made anew behind our back, and the slot's WAL is older.
+            Some("42704") if text.contains("publication") => {
+                Failure::Refused(format!("{why}: it was created after the slot, so drop the slot to begin a new era"))
+            }
+            // A slot that vanished or was invalidated is found, and made again, by the next look at the source.
+            Some("42704" | "55000") => Failure::Unavailable(why),
             Some(code) if is_refusal_code(code) => Failure::Refused(why),
             _ => Failure::Unavailable(why),
         },
@@ -317,4 +321,35 @@ fn failure(error: &PgWireError) -> Failure {
 fn sqlstate(text: &str) -> Option<&str> {
     let (_, rest) = text.rsplit_once("SQLSTATE ")?;
     rest.get(..5)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_of_the_server_are_sorted() {
+        let check = |text: &str, refused: bool| {
+            let failure = failure(&PgWireError::Server(text.into()));
+            assert_eq!(matches!(failure, Failure::Refused(_)), refused, "{failure:?}");
+        };
+        check("replication slot \"d\" is active for PID 1 (SQLSTATE 55006)", false);
+        check("replication slot \"d\" does not exist (SQLSTATE 42704)", false);
+        check("can no longer get changes from replication slot \"d\" (SQLSTATE 55000)", false);
+        check("terminating connection due to administrator command (SQLSTATE 57P01)", false);
+        check("publication \"p\" does not exist (SQLSTATE 42704)", true);
+        check("must be superuser or replication role (SQLSTATE 42501)", true);
+        check("no code", false);
+        assert!(is_busy(&PgWireError::Server("busy (SQLSTATE 55006)".into())));
+    }
+
+    #[test]
+    fn a_large_value_becomes_a_marker() {
+        let row = Row::of([Value::Text("1"), Value::Text("12345"), Value::Unchanged]);
+        let mut change = Change::Insert { relation: RelationId(1), row };
+        omit_large_values(&mut change, 5);
+        assert!(format!("{change:?}").contains("(1, 12345, unchanged)"));
+        omit_large_values(&mut change, 4);
+        assert!(format!("{change:?}").contains("(1, omitted 5, unchanged)"));
+    }
 }
