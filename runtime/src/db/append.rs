@@ -70,9 +70,11 @@ const TRANSACTIONS: &str = "insert into dormouse.transaction_history as h \
        (select coalesce(sum(32 + coalesce(octet_length(c.row), 0) + coalesce(octet_length(c.key), 0)), 0) \
         from dormouse.change_history c where c.era = $1 and c.commit_lsn = t.commit_lsn) end \
      from unnest($3::pg_lsn[], $4::pg_lsn[], $5::xid8[], $6::timestamptz[], $7::int4[], $8::int8[]) \
-       t (commit_lsn, end_lsn, xid, commit_time, changes, bytes) \
-     on conflict (era, commit_lsn) do update set changes = excluded.changes, bytes = excluded.bytes, end_lsn = excluded.end_lsn \
-       where h.end_lsn = '0/0'"; // Only a row that did not wait for the last piece has no end yet.
+       t (commit_lsn, end_lsn, xid, commit_time, changes, bytes)";
+
+/// Only a row that did not wait for the last piece has no end yet.
+const OR_COMPLETE: &str = " on conflict (era, commit_lsn) do update set changes = excluded.changes, bytes = excluded.bytes, \
+     end_lsn = excluded.end_lsn where h.end_lsn = '0/0'";
 
 const RELATIONS: &str = "insert into dormouse.relation (id, definition) \
      select r.id, r.definition::jsonb from unnest($1::int8[], $2::text[]) r (id, definition) on conflict do nothing";
@@ -157,7 +159,11 @@ impl Session {
                 &transactions.changes,
                 &transactions.bytes,
             ];
-            self.client.execute(&self.transactions, &columns).await
+            if q.row_last {
+                self.client.execute(&self.transactions, &columns).await
+            } else {
+                self.client.execute(&format!("{TRANSACTIONS}{OR_COMPLETE}"), &columns).await
+            }
         };
         // One round trip: a failure of one makes a rollback of the commit behind it, and is seen here.
         let committed = self.client.batch_execute("commit");

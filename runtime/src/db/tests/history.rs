@@ -4,7 +4,7 @@ use dormouse_core::change::{Change, Transaction};
 use dormouse_core::history::{Head, HistoryRead, ReadHistory};
 use dormouse_core::hub::{JudgePosition, Named};
 use dormouse_core::position::{CommitTime, Era, Lsn, Position, SchemaVersion, Waypoint};
-use dormouse_core::replication::{Fenced, LoadProgress, Prune, RaiseSchema, Recorded, SaveCovered, Token};
+use dormouse_core::replication::{Fenced, LoadProgress, Prune, RaiseSchema, RecordPage, Recorded, SaveCovered, Token};
 use dormouse_core::row::{Row, Value};
 use dormouse_core::xid::Xid;
 
@@ -135,6 +135,23 @@ async fn pieces_exist_once_the_last_is_recorded() {
     let bytes = "select bytes::text from dormouse.transaction_history order by commit_lsn limit 1";
     let weighed: usize = (0..6).map(|n| insert(n).weight()).sum();
     assert_eq!(world.text(bytes).await, weighed.to_string());
+}
+
+#[tokio::test]
+async fn a_row_that_does_not_wait_for_the_last_piece_shows_a_part() {
+    let world = World::new("").await;
+    let (token, head) = world.era().await;
+    let start = head.position();
+    let early = |expect, parts| {
+        let q = record(token, head, expect, page(head, expect, &[relation()], parts));
+        world.database.record_page(RecordPage { row_last: false, ..q })
+    };
+    early(start, vec![transaction(head, 1, 0, 4, false)]).await.expect("answers");
+    assert_eq!(shape(&world.read(head, start, 100).await), "0+4");
+    let inside = Position { commit_lsn: transaction(head, 1, 0, 1, true).commit_lsn, index: 3 };
+    let rest = early(inside, vec![transaction(head, 1, 4, 2, true)]).await.expect("answers");
+    assert!(matches!(rest, Recorded::Recorded { .. }), "{rest:?}");
+    assert_eq!(shape(&world.read(head, start, 100).await), "0+6");
 }
 
 #[tokio::test]

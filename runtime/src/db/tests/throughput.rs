@@ -68,7 +68,8 @@ async fn appends_and_reads_of_history() {
 #[ignore = "a measurement"]
 async fn a_snapshot_of_a_million_rows() {
     let world = World::new("create table t (id int primary key, a int, v text)").await;
-    world.sql("insert into t select n, n, repeat('x', 84) from generate_series(1, 1000000) n; vacuum analyze t").await;
+    world.sql("insert into t select n, n, repeat('x', 84) from generate_series(1, 1000000) n").await;
+    world.sql("vacuum analyze t").await;
     let (_, head) = world.era().await;
     let (before, started) = (rss(), Instant::now());
     let q = TakeSnapshot { era: head.era(), scope: Scope::All, await_era_start: true };
