@@ -189,6 +189,12 @@ impl Plan {
         client == self.size.clients()
     }
 
+    /// The hub that serves a client: in half of the worlds all share one.
+    #[must_use]
+    pub const fn hub_of(&self, client: u8) -> u8 {
+        if crate::chooser::mix(self.seed) & 1 == 0 { 0 } else { client % crate::entity::HUBS }
+    }
+
     /// Whether a client is thin.
     #[must_use]
     pub const fn is_thin(&self, client: u8) -> bool {

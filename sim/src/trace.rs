@@ -1,5 +1,6 @@
 //! What happened, in words.
 
+use crate::entity::Entity;
 use dormouse_core::time::Timestamp;
 
 /// The lines of a run, kept only when somebody wants to read them.
@@ -30,10 +31,10 @@ impl Trace {
     }
 
     /// Adds what a value looks like, cut to a bearable length.
-    pub fn value(&mut self, now: Timestamp, what: &str, value: &impl std::fmt::Debug) {
+    pub fn value(&mut self, now: Timestamp, entity: Entity, what: &str, value: &impl std::fmt::Debug) {
         const LONGEST: usize = 420;
         self.note(now, || {
-            let mut text = format!("{what} {value:?}");
+            let mut text = format!("{entity} {what} {value:?}");
             if text.len() > LONGEST {
                 let cut = (0..=LONGEST).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
                 text.truncate(cut);

@@ -32,6 +32,8 @@ use workload::Workload;
 
 /// When worlds begin.
 pub const DAWN: Timestamp = Timestamp::from_millis(1_000_000);
+/// Machines are checked in full at every so many events, and what was touched at each.
+const CHECK_ALL_EVERY: u64 = 8;
 /// More events than any run of this size takes: reaching it breaks a promise.
 const EVENTS_MAX: [u64; 3] = [60_000, 600_000, 20_000_000];
 

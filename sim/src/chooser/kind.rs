@@ -105,6 +105,10 @@ kinds! {
     DarkStream = 41, "the replication stream goes dark:";
     /// An orderly restart: clients are told, the lease is released.
     Drain = 42, "orderly restart:";
+    /// Answers that were under way when their asker ended take longer.
+    StaleAnswers = 43, "delay of bucket {}: answers under way to an ended life of";
+    /// The walsender lags.
+    StreamLag = 44, "the replication stream lags by bucket {} of";
 }
 
 impl Kind {

@@ -1,6 +1,6 @@
 //! The hosts of the clients: a machine, a store that alone survives a crash, and a person who restarts what has stopped.
 
-use super::{Event, World};
+use super::{CHECK_ALL_EVERY, Event, World};
 use crate::chooser::{Kind, per_mille};
 use crate::entity::Entity;
 use crate::oracle::Holding;
@@ -71,7 +71,7 @@ impl World {
     fn feed_client(&mut self, client: u8, input: Input) {
         self.digest.word(14);
         self.digest.add(&input);
-        self.trace.value(self.now, &format!("client/{client} <-"), &input);
+        self.trace.value(self.now, Entity::Client(client), "<-", &input);
         let now = self.now;
         let Some(machine) = &mut self.clients[client as usize].machine else { return };
         machine.handle(now, input);
@@ -87,7 +87,7 @@ impl World {
                 return self.crash_client(client);
             }
             self.digest.add(&output);
-            self.trace.value(self.now, &format!("client/{client} ->"), &output);
+            self.trace.value(self.now, Entity::Client(client), "->", &output);
             self.carry_client(client, output);
         }
         self.after_client(client);
@@ -95,7 +95,7 @@ impl World {
 
     fn after_client(&mut self, client: u8) {
         let Some(machine) = &self.clients[client as usize].machine else { return };
-        let broken = machine.check_all().err();
+        let broken = if self.events % CHECK_ALL_EVERY == 0 { machine.check_all() } else { machine.check() }.err();
         let due = machine.poll_timeout();
         if let Some(broken) = broken {
             self.broken(Entity::Client(client), &broken);

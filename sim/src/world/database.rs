@@ -15,6 +15,7 @@ use std::time::Duration;
 const QUESTION_US: &[u64] = &[250, 3_000, 25_000, 180_000, 900_000];
 const ANSWER_US: &[u64] = &[150, 3_000, 25_000, 180_000, 900_000];
 const LATE_US: &[u64] = &[30_000, 100_000, 300_000, 1_000_000, 2_500_000];
+const STALE_US: &[u64] = &[0, 700, 1_500, 4_000, 30_000, 300_000];
 const COPY_US: &[u64] = &[500, 10_000, 80_000, 300_000];
 
 /// What becomes of a question.
@@ -105,7 +106,7 @@ impl World {
     pub(super) fn replication_asks(&mut self, node: u8, life: u64, question: replication::Output, answered: bool) {
         use replication::{Input, Output};
         self.digest.word(5);
-        self.trace.value(self.now, &format!("postgres <- replication/{node}"), &question);
+        self.trace.value(self.now, Entity::Replication(node), "=> postgres", &question);
         let now = self.now;
         let pg = &mut self.postgres;
         let input = match question {
@@ -221,7 +222,7 @@ impl World {
     pub(super) fn hub_asks(&mut self, hub: u8, life: u64, question: hub::Output, answered: bool) {
         use dormouse_core::hub::{Input, Output};
         self.digest.word(6);
-        self.trace.value(self.now, &format!("postgres <- hub/{hub}"), &question);
+        self.trace.value(self.now, Entity::Hub(hub), "=> postgres", &question);
         let now = self.now;
         let before = self.oracle.registry_before(&self.postgres, &question);
         let pg = &mut self.postgres;
@@ -310,8 +311,25 @@ impl World {
                 self.postgres.drop_spool(spool.id); // The file is removed with the process, or with the failed copy.
             }
         }
-        self.trace.value(self.now, &format!("postgres -> hub/{hub} snapshot"), &reply);
+        self.trace.value(self.now, Entity::Hub(hub), "copied", &reply);
         self.answer_hub(hub, life, hub::Input::SnapshotTaken(answer(ask.id, reply)), answered);
+    }
+
+    /// Answers under way to a life that has just ended may come when its successor has asked questions of its own.
+    pub(super) fn delay_answers(&mut self, of: Entity) {
+        let bucket = self.choose(Kind::StaleAnswers, of, STALE_US.len() as u64, per_mille(500));
+        if bucket == 0 {
+            return;
+        }
+        let after = Duration::from_micros(STALE_US[usize::try_from(bucket).unwrap_or(0)]);
+        let theirs = |event: &Event| match event {
+            Event::ReplicationHears { node, life, .. } => of == Entity::Replication(*node) && *life != 0,
+            Event::HubHears { hub, .. } => of == Entity::Hub(*hub),
+            _ => false,
+        };
+        for (at, event) in self.queue.take_where(theirs) {
+            self.queue.push(at + after, event);
+        }
     }
 
     /// Every connection of a replicator, or of a hub, to the database is lost: what is under way fails, before or after its effect.

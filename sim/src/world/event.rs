@@ -226,9 +226,9 @@ impl Queue {
         self.events.retain(|_, event| !is(event));
     }
 
-    /// Whether an event is planned.
-    pub fn any(&self, is: impl FnMut(&Event) -> bool) -> bool {
-        self.events.values().any(is)
+    /// Takes out the events that a predicate names, with their times.
+    pub fn take_where(&mut self, mut is: impl FnMut(&Event) -> bool) -> Vec<(Timestamp, Event)> {
+        self.events.extract_if(.., |_, event| is(event)).map(|(key, event)| (key.at, event)).collect()
     }
 }
 

@@ -179,6 +179,7 @@ impl World {
             self.hit(Probe::NodeCrashedWhileRecording);
         }
         self.replications[node as usize].end();
+        self.delay_answers(Entity::Replication(node));
         if node == 0 {
             let silent = self.happens(Kind::SilentCrash, Entity::Node(node), per_mille(300));
             if silent {
@@ -186,6 +187,7 @@ impl World {
             }
             for hub in 0..HUBS {
                 self.drop_hub(hub);
+                self.delay_answers(Entity::Hub(hub));
                 self.end_server_sides(hub, silent);
             }
         }

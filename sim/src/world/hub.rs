@@ -1,6 +1,6 @@
 //! The hosts of the hubs: they keep the sockets and attachments while a hub sleeps, and rebuild it when something happens.
 
-use super::{Event, World};
+use super::{CHECK_ALL_EVERY, Event, World};
 use crate::chooser::{Kind, per_mille};
 use crate::entity::Entity;
 use crate::plan::Family;
@@ -46,7 +46,7 @@ impl World {
         }
         self.digest.word(10);
         self.digest.add(&input);
-        self.trace.value(self.now, &format!("hub/{hub} <-"), &input);
+        self.trace.value(self.now, Entity::Hub(hub), "<-", &input);
         let now = self.now;
         let Some(machine) = &mut self.hubs[hub as usize].machine else { return };
         machine.handle(now, input);
@@ -68,7 +68,7 @@ impl World {
         let input = Input::Woke { incarnation: Incarnation(life), sessions };
         self.digest.word(11);
         self.digest.add(&input);
-        self.trace.value(self.now, &format!("hub/{hub} <-"), &input);
+        self.trace.value(self.now, Entity::Hub(hub), "<-", &input);
         machine.handle(self.now, input);
         let host = &mut self.hubs[hub as usize];
         (host.machine, host.life, host.born) = (Some(machine), life, self.now);
@@ -131,7 +131,7 @@ impl World {
                 return;
             }
             self.digest.add(&output);
-            self.trace.value(self.now, &format!("hub/{hub} ->"), &output);
+            self.trace.value(self.now, Entity::Hub(hub), "->", &output);
             self.carry_hub(hub, output);
         }
         self.after_hub(hub);
@@ -139,7 +139,7 @@ impl World {
 
     fn after_hub(&mut self, hub: u8) {
         let Some(machine) = &self.hubs[hub as usize].machine else { return };
-        let broken = machine.check_all().err();
+        let broken = if self.events % CHECK_ALL_EVERY == 0 { machine.check_all() } else { machine.check() }.err();
         let due = machine.poll_timeout();
         if let Some(broken) = broken {
             self.broken(Entity::Hub(hub), &broken);
@@ -210,6 +210,7 @@ impl World {
             }
         }
         self.drop_hub(hub);
+        self.delay_answers(Entity::Hub(hub));
         let after = self.delay(Kind::WakeLatency, Entity::Hub(hub), WAKE_US, per_mille(600));
         self.plan_in(after, Event::HubWakes { hub });
     }

@@ -2,7 +2,7 @@
 
 use super::{Event, World};
 use crate::chooser::{Kind, per_mille};
-use crate::entity::{Entity, HUBS};
+use crate::entity::Entity;
 use crate::plan::Family;
 use crate::probe::Probe;
 use dormouse_core::client::SocketId;
@@ -136,7 +136,7 @@ impl World {
             let input = Box::new(client::Input::Closed { socket, why: "nobody listens".into() });
             return self.plan_in(Duration::from_micros(CLOSE_US), Event::ClientHears { client, life, input });
         }
-        let hub = client % HUBS;
+        let hub = self.plan.hub_of(client);
         let id = self.accept(client, life, socket, hub);
         let input = Box::new(client::Input::Connected { socket });
         self.plan_in(Duration::from_micros(CLOSE_US), Event::ClientHears { client, life, input });

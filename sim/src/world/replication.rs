@@ -1,6 +1,6 @@
 //! The hosts of the replicators: what they hear, and how their outputs are carried out, one at a time.
 
-use super::{Event, World};
+use super::{CHECK_ALL_EVERY, Event, World};
 use crate::chooser::{Kind, per_mille};
 use crate::entity::{Entity, HUBS, NODES};
 use crate::plan::Family;
@@ -39,6 +39,8 @@ pub(super) struct ReplicationHost {
     /// The connection is dead, and nobody knows.
     pub(super) dark: bool,
     stopping: bool,
+    /// The walsender lags until then.
+    pub(super) lags_until: Timestamp,
     pub(super) paused_until: Option<Timestamp>,
     due: Option<Timestamp>,
     generation: u64,
@@ -152,7 +154,7 @@ impl World {
     fn feed_replication(&mut self, node: u8, input: Input) {
         self.digest.word(3);
         self.digest.add(&input);
-        self.trace.value(self.now, &format!("replication/{node} <-"), &input);
+        self.trace.value(self.now, Entity::Replication(node), "<-", &input);
         let now = self.now;
         let Some(machine) = &mut self.replications[node as usize].machine else { return };
         machine.handle(now, input);
@@ -168,7 +170,7 @@ impl World {
                 return;
             }
             self.digest.add(&output);
-            self.trace.value(self.now, &format!("replication/{node} ->"), &output);
+            self.trace.value(self.now, Entity::Replication(node), "->", &output);
             self.carry_replication(node, output);
         }
         self.after_replication(node);
@@ -176,7 +178,7 @@ impl World {
 
     fn after_replication(&mut self, node: u8) {
         let Some(machine) = &self.replications[node as usize].machine else { return };
-        let broken = machine.check_all().err();
+        let broken = if self.events % CHECK_ALL_EVERY == 0 { machine.check_all() } else { machine.check() }.err();
         let due = machine.poll_timeout();
         if let Some(broken) = broken {
             self.broken(Entity::Replication(node), &broken);
@@ -306,7 +308,9 @@ impl World {
             host.stream_event = true;
             let ready = host.stream.is_some_and(|stream| self.postgres.stream_ready(stream));
             let after = self.question_latency(Entity::Replication(node));
-            self.plan_in(if ready { after } else { after + KEEPALIVE_AFTER }, Event::StreamGrew { node });
+            let at = self.now + if ready { after } else { after + KEEPALIVE_AFTER };
+            let at = at.max(self.replications[node as usize].lags_until);
+            self.queue.push(at, Event::StreamGrew { node });
         }
     }
 

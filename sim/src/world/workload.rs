@@ -2,12 +2,13 @@
 
 use super::{Event, World};
 use crate::chooser::{Kind, per_mille};
-use crate::entity::Entity;
+use crate::entity::{Entity, NODES};
 use crate::plan::{Family, PAGE_CHANGES, Plan};
 use crate::postgres::{TxId, Write, WriteError};
 use crate::probe::Probe;
 use std::time::Duration;
 
+const LAG_US: &[u64] = &[0, 10_000, 60_000, 250_000];
 const TABLES: u64 = 2;
 const KEYS: u64 = 10;
 const INVISIBLE_US: &[u64] = &[0, 5_000, 60_000, 400_000, 1_500_000];
@@ -113,11 +114,28 @@ impl World {
                 self.visible(tx);
             } else {
                 self.hit(Probe::CommitInvisible);
+                self.crowd(writer);
                 let micros = INVISIBLE_US[usize::try_from(held).unwrap_or(0)];
                 self.plan_in(Duration::from_micros(micros), Event::Visible { tx });
             }
         }
         self.rest(writer);
+    }
+
+    /// Around a commit that is not visible yet: others commit soon after it, and the stream may lag.
+    fn crowd(&mut self, writer: u8) {
+        if self.draw(writer, 2) == 0 {
+            for other in &mut self.workload.writers {
+                other.changes_left = other.changes_left.min(1);
+            }
+        }
+        for node in 0..NODES {
+            let lag = self.choose(Kind::StreamLag, Entity::Replication(node), LAG_US.len() as u64, per_mille(400));
+            if lag != 0 {
+                let until = self.now + Duration::from_micros(LAG_US[usize::try_from(lag).unwrap_or(0)]);
+                self.replications[node as usize].lags_until = until;
+            }
+        }
     }
 
     pub(super) fn visible(&mut self, tx: TxId) {
