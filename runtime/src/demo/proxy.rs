@@ -66,8 +66,12 @@ impl Proxy {
 
     fn set(&self, health: Health, mut chosen: impl FnMut() -> bool) -> usize {
         let connections = self.connections.lock();
-        let hit = connections.1.values().filter(|_| chosen());
-        hit.map(|connection| connection.send_replace(health)).count()
+        let mut hit = 0;
+        for connection in connections.1.values().filter(|_| chosen()) {
+            connection.send_replace(health);
+            hit += 1;
+        }
+        hit
     }
 }
 
