@@ -114,7 +114,7 @@ pub enum CheckError {
     /// The clients never got going.
     #[error("the first sync of all clients took more than {} seconds\n{log}", FIRST_SYNC_MAX.as_secs())]
     NoFirstSync {
-        /// The end of the server's log.
+        /// The ends of the server's log and of Postgres'.
         log: String,
     },
 }
@@ -134,7 +134,7 @@ pub async fn check(plan: &Plan, tell: &mut dyn FnMut(&str)) -> Result<Report, Ch
     let mut fleet = Fleet::start(&url, plan.clients, plan.seed).map_err(|wrong| std::io::Error::other(wrong.0))?;
     tell(&format!("{} clients take their first sync, while 4 writers begin", plan.clients));
     let writers = Writers::start(&cluster.url(), plan.seed, plan.rows);
-    await_first_sync(&fleet, &server).await?;
+    await_first_sync(&fleet, &server, &cluster).await?;
     tell(&format!("killing for {} seconds: server, Postgres, clients, connections, hubs", plan.seconds));
     let mut random = SmallRng::seed_from_u64(plan.seed);
     let mut stage = Stage { cluster: &mut cluster, server: &mut server, proxy: &proxy, fleet: &mut fleet };
@@ -155,11 +155,12 @@ pub async fn check(plan: &Plan, tell: &mut dyn FnMut(&str)) -> Result<Report, Ch
     Ok(report(plan, kills, ledger, &fleet, &rows, settled))
 }
 
-async fn await_first_sync(fleet: &Fleet, server: &Server) -> Result<(), CheckError> {
+async fn await_first_sync(fleet: &Fleet, server: &Server, cluster: &Cluster) -> Result<(), CheckError> {
     let deadline = tokio::time::Instant::now() + FIRST_SYNC_MAX;
     while !fleet.members().iter().all(|member| member.store().counts().backfills > 0) {
         if tokio::time::Instant::now() > deadline {
-            return Err(CheckError::NoFirstSync { log: server.log_tail(30) });
+            let log = format!("{}\n{}", server.log_tail(30), cluster.log_tail());
+            return Err(CheckError::NoFirstSync { log });
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
