@@ -20,6 +20,7 @@ pub struct Audited {
     base: Lsn,
     seam: BTreeMap<Lsn, u32>,
     failures: Option<SmallRng>,
+    steps: u64,
 }
 
 /// What was counted over all lives of one client's stores.
@@ -63,6 +64,7 @@ impl Default for Audited {
             base: Lsn::ZERO,
             seam: BTreeMap::new(),
             failures: None,
+            steps: 0,
         }
     }
 }
@@ -77,6 +79,12 @@ impl Audited {
     #[must_use]
     pub fn counts(&self) -> Counts {
         Counts { anomalies: self.counts.anomalies + self.store.held().anomalies, ..self.counts }
+    }
+
+    /// How many requests it was given: whether something moves.
+    #[must_use]
+    pub const fn steps(&self) -> u64 {
+        self.steps
     }
 
     /// The rows.
@@ -150,6 +158,7 @@ impl Store for Audited {
     }
 
     fn apply(&mut self, request: &StoreRequest) -> Result<Held, Failure> {
+        self.steps += 1;
         let (fails, takes_effect) = self
             .failures
             .as_mut()

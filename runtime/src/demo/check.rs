@@ -20,8 +20,8 @@ use serde::Serialize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// How long the clients may take to come to rest.
-const QUIET_MAX: Duration = Duration::from_secs(90);
+/// How long nothing may move at any client before all are at rest.
+const QUIET_MAX: Duration = Duration::from_secs(45);
 /// How long the first sync of all clients may take.
 const FIRST_SYNC_MAX: Duration = Duration::from_secs(120);
 
@@ -150,6 +150,7 @@ pub async fn check(plan: &Plan, tell: &mut dyn FnMut(&str)) -> Result<Report, Ch
         tell(&format!("some clients did not come to rest; the server says:\n{}", server.log_tail(30)));
     }
     let settled = start.elapsed();
+    fleet.rest();
     tell("comparing every client with Postgres");
     let ledger = count_ledger(&cluster.url()).await?;
     Ok(report(plan, kills, ledger, &fleet, &rows, settled))

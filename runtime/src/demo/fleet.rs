@@ -6,6 +6,7 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// One client: its store outlives its lives.
 #[derive(Debug)]
@@ -58,10 +59,10 @@ impl Fleet {
             // Shorter than in life, so that a short run sees many of each.
             options.config.backoff_first = Duration::from_millis(50);
             options.config.backoff_most = Duration::from_secs(1);
-            options.config.ping_every = Duration::from_secs(1);
-            options.config.silence_timeout = Duration::from_secs(3);
-            options.config.dial_timeout = Duration::from_secs(3);
-            options.config.greet_timeout = Duration::from_secs(20);
+            options.config.ping_every = Duration::from_secs(2);
+            options.config.silence_timeout = Duration::from_secs(6);
+            options.config.dial_timeout = Duration::from_secs(5);
+            options.config.greet_timeout = Duration::from_secs(30);
             let mut store = Audited::default();
             store.fail_at_random(Some(SmallRng::seed_from_u64(seed ^ number as u64)));
             let mut member = Member { options, store: Arc::new(Mutex::new(store)), running: None };
@@ -115,17 +116,28 @@ impl Fleet {
         self.members.iter().map(|member| member.store().counts()).fold(Counts::default(), Counts::and)
     }
 
-    /// Waits until every client holds rows with this content sum, or `limit` has passed. True when all do.
+    /// Waits until every client holds rows with this content sum. False when nothing moved at any of them for `limit`.
     pub async fn all_reach(&self, sum: u128, limit: Duration) -> bool {
         use crate::client::Store as _;
-        let deadline = tokio::time::Instant::now() + limit;
         let is_there = |member: &Member| member.store().held().sum == sum && member.store().held().shown.is_some();
+        let mut moved = (0, Instant::now());
         while !self.members.iter().all(is_there) {
-            if tokio::time::Instant::now() > deadline {
+            let steps = self.members.iter().map(|member| member.store().steps()).sum();
+            if steps != moved.0 {
+                moved = (steps, Instant::now());
+            }
+            if moved.1.elapsed() > limit {
                 return false;
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         true
+    }
+
+    /// Ends all clients: their stores stay as they are.
+    pub fn rest(&mut self) {
+        for member in &mut self.members {
+            member.running = None;
+        }
     }
 }

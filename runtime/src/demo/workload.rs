@@ -114,6 +114,9 @@ impl Writer {
     async fn write(&mut self, client: &mut Client, n: i64) -> Result<(), Error> {
         let transaction = client.transaction().await?;
         let mut changes = 1;
+        if self.random.random_ratio(1, 150) {
+            changes += self.change_many(&transaction).await?;
+        }
         for _ in 0..self.random.random_range(1..=4) {
             changes += self.change(&transaction).await?;
         }
@@ -168,12 +171,11 @@ impl Writer {
             }
             88..96 => transaction.execute("delete from scratch where id = $1", &[&account]).await,
             96 => transaction.execute("insert into unkeyed values ($1)", &[&"left out"]).await.map(|_| 0),
-            97 => transaction.execute("delete from account where id = $1", &[&account]).await,
-            98 => {
-                // One statement may lock the table for as long as it takes, not longer.
+            97..99 => transaction.execute("delete from account where id = $1", &[&account]).await,
+            _ => {
+                // It waits for no reader for long.
                 transaction.batch_execute("set local lock_timeout = '200ms'; truncate scratch").await.map(|()| 1)
             }
-            _ => self.change_many(transaction).await,
         }
     }
 
