@@ -144,7 +144,7 @@ impl Postgres {
         self.wal.flush();
     }
 
-    /// The small logical message of [`dormouse_core::replication::io::Output::NudgeSource`].
+    /// The small logical message of [`dormouse_core::replication::Output::NudgeSource`].
     pub fn nudge(&mut self) {
         self.own_write();
     }
