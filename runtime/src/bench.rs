@@ -76,7 +76,7 @@ pub async fn run(args: Args) -> Result<(), CommandError> {
         synchronous_commit: "on",
     };
     let scenario = args.scenario.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned());
-    let subject = Subject::open(named)?;
+    let subject = Subject::open(named).await?;
     let mut report = Report { v: 1, scenario, settings, load_avg: process::load_avg(), runs: Vec::new() };
     for run in 1..=args.runs {
         eprintln!("{} run {run} of {}: preparing {} rows", report.scenario, args.runs, report.settings.rows);

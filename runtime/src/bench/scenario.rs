@@ -20,16 +20,18 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 type Clients = Vec<Client<Counter>>;
 
-/// Makes the table anew, with `rows` rows of about `bytes` bytes.
+/// Fills the table anew with `rows` rows of about `bytes` bytes, and waits until the server has recorded what that took.
 pub(super) async fn prepare(subject: &Subject, rows: usize, bytes: usize) -> Result<(), CommandError> {
     let database = subject.database().await?;
-    // The table is made once and emptied afterwards, so that it stays published.
+    // Emptied row by row, so that the table stays as the server knows it.
     let sql = format!(
-        "create table if not exists bench (id bigserial primary key, number int not null, filler text not null);
-         delete from bench;
+        "delete from bench;
          insert into bench (number, filler) select 0, rpad(md5(n::text), {bytes}, md5(n::text)) from generate_series(1, {rows}) n;"
     );
-    run(database.batch_execute(&sql).await)
+    run(database.batch_execute(&sql).await)?;
+    let client = connect_one(subject, Counter::new(Instant::now(), 0), Some("public.bench_idle")).await?;
+    client.forget().await;
+    Ok(())
 }
 
 /// Commit returned to client applied: single-row transactions at a steady rate, seen by every client.
@@ -130,20 +132,29 @@ pub(super) async fn idle(subject: &Subject, settings: &Settings) -> Result<Run, 
 
 /// Connects clients and waits until all are live.
 async fn connect(subject: &Subject, count: usize, started: Instant, numbers: usize) -> Result<Clients, CommandError> {
-    static NAMES: AtomicUsize = AtomicUsize::new(0);
-    let connecting = (0..count).map(|_| async {
-        let name = format!("bench-{}-{}", std::process::id(), NAMES.fetch_add(1, Ordering::Relaxed));
-        let options = Options::new(&subject.url, &name).map_err(|why| CommandError::Usage(why.to_string()))?;
-        let client = Client::connect(options, Counter::new(started, numbers));
-        let live = tokio::time::timeout(PATIENCE * 5, client.wait_until_live()).await;
-        match live {
-            Ok(Ok(_)) => Ok(client),
-            Ok(Err(stopped)) => Err(CommandError::Failed(format!("{name}: {stopped}"))),
-            Err(_) => Err(CommandError::Failed(format!("{name} did not become live"))),
-        }
-    });
+    let connecting = (0..count).map(|_| connect_one(subject, Counter::new(started, numbers), None));
     let connected: Vec<_> = stream::iter(connecting).buffer_unordered(CONNECTING).collect().await;
     connected.into_iter().collect()
+}
+
+/// Connects a client that wants one table, or all, and waits until it is live: all that was committed before is recorded then.
+async fn connect_one(
+    subject: &Subject,
+    counter: Counter,
+    table: Option<&str>,
+) -> Result<Client<Counter>, CommandError> {
+    static NAMES: AtomicUsize = AtomicUsize::new(0);
+    let name = format!("bench-{}-{}", std::process::id(), NAMES.fetch_add(1, Ordering::Relaxed));
+    let mut options = Options::new(&subject.url, &name).map_err(|why| CommandError::Usage(why.to_string()))?;
+    if let Some(table) = table {
+        options = options.with_tables([table.to_owned()]);
+    }
+    let client = Client::connect(options, counter);
+    match tokio::time::timeout(PATIENCE * 5, client.wait_until_live()).await {
+        Ok(Ok(_)) => Ok(client),
+        Ok(Err(stopped)) => Err(CommandError::Failed(format!("{name}: {stopped}"))),
+        Err(_) => Err(CommandError::Failed(format!("{name} did not become live"))),
+    }
 }
 
 /// Waits until each client has applied as many changes as were made; a straggler shows in the counts.

@@ -20,16 +20,35 @@ pub(super) struct Subject {
 }
 
 impl Subject {
-    /// The server named, or a server of our own over a private Postgres.
-    pub(super) fn open(named: Option<(String, String)>) -> Result<Self, CommandError> {
+    /// The server named, or a server of our own over a private Postgres. The tables are made first, so that they are published.
+    pub(super) async fn open(named: Option<(String, String)>) -> Result<Self, CommandError> {
         if let Some((url, database_url)) = named {
-            return Ok(Self { url, database_url, server: None, _cluster: None });
+            let subject = Self { url, database_url, server: None, _cluster: None };
+            subject.make_tables().await?;
+            return Ok(subject);
         }
         let environment = |why: &dyn std::fmt::Display| CommandError::Environment(why.to_string());
         let cluster = Cluster::start_with(&[("fsync", "on")]).map_err(|why| environment(&why))?;
+        let mut subject =
+            Self { url: String::new(), database_url: cluster.url(), server: None, _cluster: Some(cluster) };
+        subject.make_tables().await?;
+        subject.serve()?;
+        Ok(subject)
+    }
+
+    async fn make_tables(&self) -> Result<(), CommandError> {
+        const TABLES: &str =
+            "create table if not exists bench (id bigserial primary key, number int not null, filler text not null);
+             create table if not exists bench_idle (id bigint primary key)";
+        let made = self.database().await?.batch_execute(TABLES).await;
+        made.map_err(|why| CommandError::Environment(format!("cannot make the benchmark's tables: {why}")))
+    }
+
+    fn serve(&mut self) -> Result<(), CommandError> {
+        let environment = |why: &dyn std::fmt::Display| CommandError::Environment(why.to_string());
         let program = std::env::current_exe().map_err(|why| environment(&why))?;
         let mut command = bound(program, "TERM");
-        command.args(["serve", "--listen", "127.0.0.1:0", "--database-url", &cluster.url()]).stdout(Stdio::piped());
+        command.args(["serve", "--listen", "127.0.0.1:0", "--database-url", &self.database_url]).stdout(Stdio::piped());
         let mut server = spawn(command).map_err(|why| environment(&why))?;
         let mut line = String::new();
         let stdout = server.stdout.take().expect("it was asked for");
@@ -40,8 +59,9 @@ impl Subject {
         }
         let ready: Ready = serde_json::from_str(&line)
             .map_err(|_| CommandError::Environment("the server ended before it was ready; its log says why".into()))?;
-        let url = format!("ws://{}", ready.listening);
-        Ok(Self { url, database_url: cluster.url(), server: Some(server), _cluster: Some(cluster) })
+        self.url = format!("ws://{}", ready.listening);
+        self.server = Some(server);
+        Ok(())
     }
 
     /// A connection to the database.
