@@ -60,7 +60,10 @@ fn what_the_readme_names_exists() {
     let quoted = readme.split('`').skip(1).step_by(2);
     // Of what stands in quotes, paths of the source are those that begin with one of its folders.
     let folders = ["core/", "runtime/", "sim/", "tests/", "docs/"];
-    let paths: Vec<_> = quoted.filter(|text| folders.iter().any(|folder| text.starts_with(folder))).collect();
+    let quoted = quoted.filter(|text| folders.iter().any(|folder| text.starts_with(folder)));
+    let linked = readme.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next());
+    let linked = linked.filter(|link| !link.is_empty() && !link.contains("://"));
+    let paths: Vec<_> = quoted.flat_map(alternatives).chain(linked.map(Into::into)).collect();
     assert!(paths.len() >= 4, "the README has a map of the code");
     let there = |path: &str| {
         let path = root().join(path);
@@ -69,4 +72,12 @@ fn what_the_readme_names_exists() {
     let in_src = |path: &str| path.split_once('/').is_some_and(|(top, rest)| there(&format!("{top}/src/{rest}")));
     let missing: Vec<_> = paths.into_iter().filter(|path| !there(path) && !in_src(path)).collect();
     assert!(missing.is_empty(), "{missing:#?}");
+}
+
+/// `a/{b,c}` names `a/b` and `a/c`.
+fn alternatives(path: &str) -> Vec<String> {
+    match path.split_once('{').and_then(|(front, rest)| Some((front, rest.split_once('}')?))) {
+        Some((front, (choices, end))) => choices.split(',').map(|choice| format!("{front}{choice}{end}")).collect(),
+        None => vec![path.into()],
+    }
 }
