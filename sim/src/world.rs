@@ -9,6 +9,8 @@ mod hub;
 mod network;
 mod quiet;
 mod replication;
+#[cfg(test)]
+mod tests;
 mod workload;
 
 pub use event::{Event, Queue};

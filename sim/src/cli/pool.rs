@@ -1,10 +1,6 @@
 //! Many seeds at once: the only place of this crate that knows threads and the clock of the machine it runs on.
 
-#![expect(
-    clippy::disallowed_types,
-    clippy::disallowed_methods,
-    reason = "the worker pool is no part of a simulated world"
-)]
+#![expect(clippy::disallowed_types, reason = "the worker pool is no part of a simulated world")]
 
 use crate::plan::Size;
 use crate::probe::Probes;

@@ -69,18 +69,21 @@ impl World {
             instance: Some(self.events % 3),
             attempt: self.events % 50,
             token: None,
-            scope: if self.events % 7 == 0 { Scope::tables(["public.none".into()]) } else { Scope::All },
+            scope: if self.events.is_multiple_of(7) { Scope::tables(["public.none".into()]) } else { Scope::All },
             resume,
         })
     }
 
     fn forged_waypoint(&self, beyond: u64) -> Waypoint {
         let head = self.postgres.head();
-        if let (Some(head), 0, true) = (head, beyond, self.events % 2 == 0) {
+        if let (Some(head), 0, true) = (head, beyond, self.events.is_multiple_of(2)) {
             return head.waypoint; // Not forged at all: to get further in.
         }
-        let era =
-            if self.events % 5 == 0 { Era { counter: 9, id: 9 } } else { head.map_or_else(Era::default, |h| h.era()) };
+        let era = if self.events.is_multiple_of(5) {
+            Era { counter: 9, id: 9 }
+        } else {
+            head.map_or_else(Era::default, |h| h.era())
+        };
         let lsn = head.map_or(0, |head| head.position().commit_lsn.0);
         Waypoint {
             era,

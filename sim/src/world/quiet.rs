@@ -5,7 +5,7 @@ use crate::entity::{Entity, HUBS, NODES};
 use crate::oracle::Promise;
 use crate::plan::client_id;
 use crate::probe::Probe;
-use dormouse_core::position::Lsn;
+use dormouse_core::position::{Lsn, Waypoint};
 use dormouse_core::time::Timestamp;
 use std::time::Duration;
 
@@ -81,6 +81,14 @@ impl World {
         self.plan_in(LOOK_EVERY, Event::Converged);
     }
 
+    /// Where a client stands.
+    fn shown(&self, client: u8) -> Option<Waypoint> {
+        match self.plan.is_thin(client) {
+            true => self.oracle.thin_mark(client),
+            false => self.clients[client as usize].store.held().shown,
+        }
+    }
+
     /// A hub hibernates.
     pub(super) const fn note_sleep(&mut self, hub: u8) {
         if let Some(quiet) = &mut self.quiet {
@@ -96,8 +104,7 @@ impl World {
             if !host.live {
                 return Some((Entity::Client(client), format!("client/{client} is not live")));
             }
-            let shown = if self.plan.is_thin(client) { self.oracle.thin_mark(client) } else { host.store.held().shown };
-            let at = shown.map_or(Lsn::ZERO, |shown| shown.position.commit_lsn);
+            let at = self.shown(client).map_or(Lsn::ZERO, |shown| shown.position.commit_lsn);
             if at < last {
                 return Some((
                     Entity::Client(client),
@@ -136,6 +143,13 @@ impl World {
             if self.clients[client as usize].live && row.is_none_or(|row| row.expires_at <= self.now) {
                 let event = "a connected client's registration has expired".into();
                 self.violate(Promise::Durable, "registered", Entity::Client(client), event);
+            }
+            let row = self.postgres.registrations().get(&client_id(client));
+            let stored = row.and_then(|row| row.position).map(|stored| stored.position);
+            let shown = self.shown(client).map(|shown| shown.position);
+            if self.clients[client as usize].live && stored < shown {
+                let event = format!("the registry says {stored:?} for a client that rests at {shown:?}");
+                self.violate(Promise::Converges, "stored position", Entity::Client(client), event);
             }
         }
         for hub in 0..HUBS {

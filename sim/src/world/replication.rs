@@ -178,7 +178,8 @@ impl World {
 
     fn after_replication(&mut self, node: u8) {
         let Some(machine) = &self.replications[node as usize].machine else { return };
-        let broken = if self.events % CHECK_ALL_EVERY == 0 { machine.check_all() } else { machine.check() }.err();
+        let broken =
+            if self.events.is_multiple_of(CHECK_ALL_EVERY) { machine.check_all() } else { machine.check() }.err();
         let due = machine.poll_timeout();
         if let Some(broken) = broken {
             self.broken(Entity::Replication(node), &broken);

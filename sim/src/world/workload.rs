@@ -178,7 +178,7 @@ impl World {
         let value = self.workload.values;
         match self.draw(writer, 40) {
             0..=15 => Write::Insert { table, key, value },
-            16..=25 => Write::Update { table, key, value, large: value % 2 == 0 },
+            16..=25 => Write::Update { table, key, value, large: value.is_multiple_of(2) },
             26..=32 => Write::Delete { table, key },
             33..=38 => Write::Move { table, key, to: self.draw(writer, KEYS), value },
             _ => Write::Truncate { table },
