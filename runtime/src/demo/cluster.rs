@@ -137,14 +137,17 @@ impl Cluster {
         }
     }
 
-    /// Ends the server in order: connections are cut, nothing is lost.
-    pub fn stop(&mut self) {
-        let Some(mut server) = self.server.take() else { return };
+    /// Ends the server in order (`fast`): connections are cut, nothing is lost. False when it did not end within 20
+    /// seconds, as when a receiver of its WAL holds it up, and was killed.
+    pub fn stop(&mut self) -> bool {
+        let Some(mut server) = self.server.take() else { return true };
         process::signal("INT", &[server.id()]);
-        if !process::wait_at_most(&mut server, Duration::from_secs(20)) {
+        let in_order = process::wait_at_most(&mut server, Duration::from_secs(20));
+        if !in_order {
             self.server = Some(server);
             self.kill();
         }
+        in_order
     }
 
     /// Starts the server again after [`Cluster::stop`] or [`Cluster::kill`], on the same port.

@@ -16,7 +16,7 @@ use pgwire_replication::error::PgWireError;
 use pgwire_replication::{ReplicationClient, ReplicationEvent};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio_postgres::config::Host;
@@ -42,7 +42,7 @@ const EPOCH_2000_US: i64 = 946_684_800_000_000;
 /// Streams the slot of a database.
 pub struct StreamSource {
     database: Database,
-    open: tokio::sync::Mutex<Option<Open>>,
+    open: Arc<tokio::sync::Mutex<Option<Open>>>,
     /// Ends the open stream, and a read that waits in it.
     closing: Mutex<CancellationToken>,
     confirmed: AtomicU64,
@@ -52,6 +52,8 @@ pub struct StreamSource {
 /// An open stream. What was taken from it stays here until a read returns it, so that a read may be given up at any moment.
 struct Open {
     client: ReplicationClient,
+    closing: CancellationToken,
+    _sentinel: tokio_postgres::Client,
     translator: Translator,
     /// Tables without a key, whose rows no replica could tell apart.
     keyless: BTreeSet<RelationId>,
@@ -74,7 +76,7 @@ impl StreamSource {
     pub fn new(database: Database) -> Self {
         Self {
             database,
-            open: tokio::sync::Mutex::default(),
+            open: Arc::default(),
             closing: Mutex::default(),
             confirmed: AtomicU64::new(0),
             confirming: Notify::new(),
@@ -101,6 +103,29 @@ impl StreamSource {
             }
         }
         Err(Failure::Unavailable(format!("the slot {} is held by another process", self.database.slot_name())))
+    }
+
+    /// An idle session whose end ends the stream.
+    ///
+    /// Postgres shuts down in an order: it ends ordinary sessions, then waits until each walsender has had everything
+    /// confirmed. We confirm only what is durable, and nothing can be made durable any more: so we leave, or it would wait
+    /// for ever.
+    async fn post_sentinel(&self, closing: CancellationToken) -> Result<tokio_postgres::Client, Failure> {
+        let unavailable = |why: tokio_postgres::Error| Failure::Unavailable(format!("the database: {why}"));
+        let (sentinel, session) =
+            self.database.connection().connect(tokio_postgres::NoTls).await.map_err(unavailable)?;
+        let open = Arc::clone(&self.open);
+        tokio::spawn(async move {
+            let ended = session.await;
+            closing.cancel();
+            let mut open = open.lock().await;
+            if open.take_if(|open| open.closing.is_cancelled()).is_some() {
+                tracing::info!(?ended, "the database ends its sessions: the stream is closed");
+            }
+        });
+        // Older versions have no such setting, and need none.
+        let _ = sentinel.batch_execute("set idle_session_timeout = 0").await;
+        Ok(sentinel)
     }
 
     fn config(&self, from: Lsn) -> Result<ReplicationConfig, Failure> {
@@ -174,12 +199,16 @@ impl Source for StreamSource {
     async fn start(&self, q: StartStream) -> Result<(), Failure> {
         self.stop().await;
         let mut open = self.open.lock().await;
-        *self.closing.lock().unwrap_or_else(PoisonError::into_inner) = CancellationToken::new();
+        let closing = CancellationToken::new();
+        *self.closing.lock().unwrap_or_else(PoisonError::into_inner) = closing.clone();
         self.confirmed.store(0, Ordering::Release);
         let client = self.connect(q.from).await?;
+        let sentinel = self.post_sentinel(closing.clone()).await?;
         tracing::debug!(from = %q.from, "the stream is open");
         *open = Some(Open {
             client,
+            closing,
+            _sentinel: sentinel,
             translator: Translator::default(),
             keyless: BTreeSet::new(),
             value_bytes_max: self.database.config().value_bytes_max,
