@@ -181,6 +181,9 @@ async fn a_large_transaction_is_atomic_and_resumed_in_its_middle() {
     assert!(cuts > 0, "it was cut in the middle, at {staged_at_cut:?} pieces");
     assert_eq!(client.read(|store| store.held().anomalies), 0);
     assert_eq!(client.status().borrow().resyncs, 0, "resumed, not begun again");
+    let peak_kb = site.memory_kb("VmHWM");
+    println!("{ROWS} rows in one transaction, cut {cuts} times; the server's peak memory was {peak_kb} kB");
+    assert!(peak_kb < 150_000, "the server takes {peak_kb} kB");
     site.verify().await;
 }
 

@@ -62,6 +62,14 @@ impl Site {
         client
     }
 
+    /// The server's memory in kB: now (`VmRSS`), or at its peak (`VmHWM`).
+    pub fn memory_kb(&self, field: &str) -> u64 {
+        let pid = self.server.pid().expect("the server runs");
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("the server runs");
+        let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':')).expect("Linux tells");
+        line.trim().trim_end_matches(" kB").parse().expect("a number")
+    }
+
     /// A further client compares all it gets with the database.
     pub async fn verify(&self) {
         let options = self.options(&format!("verify-{}", rand::random::<u32>()));
