@@ -142,3 +142,22 @@ async fn first_syncs_under_load_are_exact() {
     }
     site.verify().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_starts_on_a_busy_database() {
+    use dormouse_runtime::demo::cluster::Cluster;
+    use dormouse_runtime::demo::workload::{Writers, prepare};
+    let cluster = Cluster::start().unwrap_or_else(|error| panic!("{error}"));
+    prepare(&cluster.url(), 500).await.expect("prepared");
+    let writers = Writers::start(&cluster.url(), rand::random(), 500);
+    let sql = crate::support::site::connect(&cluster.url()).await;
+    eventually("the writers are at work", async || {
+        sql.query_one("select count(*) from ledger", &[]).await.is_ok_and(|row| row.get::<_, i64>(0) > 20)
+    })
+    .await;
+    let site = Site::serve(cluster, &[]).await;
+    site.verify().await;
+    site.verify().await;
+    writers.stop().await;
+    site.verify().await;
+}
