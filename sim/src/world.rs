@@ -71,6 +71,22 @@ pub struct World {
     finished: bool,
 }
 
+/// How often a machine's timer fired at one instant: firing must move the deadline into the future.
+#[derive(Debug, Clone, Copy, Default)]
+struct Spins {
+    at: Timestamp,
+    count: u32,
+}
+
+impl Spins {
+    /// It fired: how often at this instant by now?
+    fn fired(&mut self, now: Timestamp) -> u32 {
+        self.count = if self.at == now { self.count + 1 } else { 0 };
+        self.at = now;
+        self.count
+    }
+}
+
 impl World {
     /// The world of a seed.
     #[must_use]

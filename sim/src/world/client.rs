@@ -1,6 +1,6 @@
 //! The hosts of the clients: a machine, a store that alone survives a crash, and a person who restarts what has stopped.
 
-use super::{CHECK_ALL_EVERY, Event, World};
+use super::{CHECK_ALL_EVERY, Event, Spins, World};
 use crate::chooser::{Kind, per_mille};
 use crate::entity::Entity;
 use crate::oracle::Holding;
@@ -30,7 +30,7 @@ pub(super) struct ClientHost {
     pub(super) reads_again: Option<Timestamp>,
     due: Option<Timestamp>,
     generation: u64,
-    spins: u32,
+    spins: Spins,
     pub(super) live: bool,
 }
 
@@ -65,6 +65,8 @@ impl World {
         let Some(machine) = &mut host.machine else { return };
         self.digest.word(13);
         machine.handle_timeout(now);
+        let spins = self.clients[client as usize].spins.fired(now);
+        self.check_spins(Entity::Client(client), spins);
         self.pump_client(client);
     }
 
@@ -103,14 +105,12 @@ impl World {
         }
         let host = &mut self.clients[client as usize];
         if due != host.due || due.is_some_and(|due| due <= self.now) {
-            host.spins = if due.is_some_and(|due| due <= self.now) { host.spins + 1 } else { 0 };
             host.due = due;
             host.generation += 1;
-            let (generation, spins) = (host.generation, host.spins);
+            let generation = host.generation;
             if let Some(due) = due {
                 self.queue.push(due.max(self.now), Event::Timeout { whose: Entity::Client(client), generation });
             }
-            self.check_spins(Entity::Client(client), spins);
         }
     }
 

@@ -1,6 +1,6 @@
 //! The hosts of the hubs: they keep the sockets and attachments while a hub sleeps, and rebuild it when something happens.
 
-use super::{CHECK_ALL_EVERY, Event, World};
+use super::{CHECK_ALL_EVERY, Event, Spins, World};
 use crate::chooser::{Kind, per_mille};
 use crate::entity::Entity;
 use crate::plan::Family;
@@ -32,7 +32,7 @@ pub(super) struct HubHost {
     alarm_generation: u64,
     due: Option<Timestamp>,
     generation: u64,
-    spins: u32,
+    spins: Spins,
 }
 
 impl World {
@@ -120,6 +120,8 @@ impl World {
         let Some(machine) = &mut host.machine else { return };
         self.digest.word(12);
         machine.handle_timeout(now);
+        let spins = self.hubs[hub as usize].spins.fired(now);
+        self.check_spins(Entity::Hub(hub), spins);
         self.pump_hub(hub);
     }
 
@@ -147,14 +149,12 @@ impl World {
         }
         let host = &mut self.hubs[hub as usize];
         if due != host.due || due.is_some_and(|due| due <= self.now) {
-            host.spins = if due.is_some_and(|due| due <= self.now) { host.spins + 1 } else { 0 };
             host.due = due;
             host.generation += 1;
-            let (generation, spins) = (host.generation, host.spins);
+            let generation = host.generation;
             if let Some(due) = due {
                 self.queue.push(due.max(self.now), Event::Timeout { whose: Entity::Hub(hub), generation });
             }
-            self.check_spins(Entity::Hub(hub), spins);
         }
     }
 

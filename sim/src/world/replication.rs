@@ -1,6 +1,6 @@
 //! The hosts of the replicators: what they hear, and how their outputs are carried out, one at a time.
 
-use super::{CHECK_ALL_EVERY, Event, World};
+use super::{CHECK_ALL_EVERY, Event, Spins, World};
 use crate::chooser::{Kind, per_mille};
 use crate::entity::{Entity, HUBS, NODES};
 use crate::plan::Family;
@@ -39,12 +39,14 @@ pub(super) struct ReplicationHost {
     /// The connection is dead, and nobody knows.
     pub(super) dark: bool,
     stopping: bool,
+    /// Streams asked for and not yet open: one that opens after a later stop is closed again.
+    pub(super) starting: u32,
     /// The walsender lags until then.
     pub(super) lags_until: Timestamp,
     pub(super) paused_until: Option<Timestamp>,
     due: Option<Timestamp>,
     generation: u64,
-    spins: u32,
+    spins: Spins,
     /// Appends on their way to the database.
     pub(super) recording: u32,
     last_announced: [Timestamp; HUBS as usize],
@@ -59,6 +61,7 @@ impl ReplicationHost {
         self.paused_until = None;
         self.dark = false;
         self.stopping = false;
+        self.starting = 0;
         self.due = None;
         self.generation += 1;
     }
@@ -98,6 +101,9 @@ impl World {
             return;
         }
         if life != 0 && life != host.life {
+            if input == Input::Stopping {
+                return; // It was meant for the process that has ended.
+            }
             self.hit(Probe::StaleAnswer);
         }
         self.feed_replication(node, input);
@@ -115,6 +121,8 @@ impl World {
         let now = self.now;
         let Some(machine) = &mut self.replications[node as usize].machine else { return };
         machine.handle_timeout(now);
+        let spins = self.replications[node as usize].spins.fired(now);
+        self.check_spins(Entity::Replication(node), spins);
         self.pump_replication(node);
     }
 
@@ -186,14 +194,12 @@ impl World {
         }
         let host = &mut self.replications[node as usize];
         if due != host.due || due.is_some_and(|due| due <= self.now) {
-            host.spins = if due.is_some_and(|due| due <= self.now) { host.spins + 1 } else { 0 };
             host.due = due;
             host.generation += 1;
-            let (generation, spins) = (host.generation, host.spins);
+            let generation = host.generation;
             if let Some(due) = due {
                 self.queue.push(due.max(self.now), Event::Timeout { whose: Entity::Replication(node), generation });
             }
-            self.check_spins(Entity::Replication(node), spins);
         }
     }
 
@@ -234,6 +240,7 @@ impl World {
             Output::StopStream => {
                 let host = &mut self.replications[node as usize];
                 host.dark = false;
+                host.starting = 0;
                 host.reading = None;
                 if let Some(stream) = host.stream.take() {
                     self.postgres.stop_stream(stream);
@@ -244,6 +251,10 @@ impl World {
             }
             Output::Stopped => self.node_ends(node),
             Output::ReadSource(ask) => self.read_source(node, ask),
+            Output::StartStream(ask) => {
+                self.replications[node as usize].starting += 1;
+                self.ask_as_replication(node, Output::StartStream(ask));
+            }
             question @ (Output::TakeLease(_)
             | Output::RenewLease(_)
             | Output::ReleaseLease(_)
@@ -251,7 +262,6 @@ impl World {
             | Output::LoadProgress(_)
             | Output::CreateSlot(_)
             | Output::BeginEra(_)
-            | Output::StartStream(_)
             | Output::NoteAttempt(_)
             | Output::RecordPage(_)
             | Output::SaveCovered(_)
