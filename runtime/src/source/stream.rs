@@ -15,7 +15,7 @@ use pgwire_replication::config::ReplicationConfig;
 use pgwire_replication::error::PgWireError;
 use pgwire_replication::{ReplicationClient, ReplicationEvent};
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -32,6 +32,8 @@ const STATUS_EVERY: Duration = Duration::from_millis(500);
 const START_MAX: Duration = Duration::from_secs(20);
 /// The most messages between the socket and the reader. Rows may be large, so they are few.
 const BUFFER_MESSAGES: usize = 512;
+/// How often Postgres may fail to decode its own WAL before the operator is asked.
+const UNDECODABLE_MAX: u32 = 5;
 /// How often the slot is tried again after our own stale walsender was told to end.
 const SLOT_TRIES: u32 = 20;
 const SLOT_PAUSE: Duration = Duration::from_millis(100);
@@ -47,6 +49,8 @@ pub struct StreamSource {
     closing: Mutex<CancellationToken>,
     confirmed: AtomicU64,
     confirming: Notify,
+    /// How often in a row Postgres failed to decode its own WAL.
+    undecodable: AtomicU32,
 }
 
 /// An open stream. What was taken from it stays here until a read returns it, so that a read may be given up at any moment.
@@ -80,6 +84,7 @@ impl StreamSource {
             closing: Mutex::default(),
             confirmed: AtomicU64::new(0),
             confirming: Notify::new(),
+            undecodable: AtomicU32::new(0),
         }
     }
 
@@ -224,10 +229,16 @@ impl Source for StreamSource {
         let mut slot = self.open.lock().await;
         let open = slot.as_mut().ok_or_else(|| Failure::Unavailable("the stream is not open".into()))?;
         match self.fill(open, &q).await {
-            Ok(()) => Ok(open.hand_over()),
+            Ok(()) => {
+                let items = open.hand_over();
+                if items.iter().any(|item| matches!(item, SourceItem::Commit { .. })) {
+                    self.undecodable.store(0, Ordering::Relaxed);
+                }
+                Ok(items)
+            }
             Err(why) => {
                 *slot = None; // Its items are sent again by the next.
-                Err(why)
+                Err(self.give_up_on_undecodable(why))
             }
         }
     }
@@ -243,6 +254,22 @@ impl Source for StreamSource {
             // What was confirmed last goes out with the end of the stream, or is said again by the next.
             drop(open);
         }
+    }
+}
+
+impl StreamSource {
+    /// An error inside Postgres' own decoder that comes again and again is the operator's, or it would be tried for ever.
+    fn give_up_on_undecodable(&self, failure: Failure) -> Failure {
+        let is_internal = sqlstate(failure.reason()).is_some_and(|code| code.starts_with("XX"));
+        if !is_internal || self.undecodable.fetch_add(1, Ordering::Relaxed) + 1 < UNDECODABLE_MAX {
+            return failure;
+        }
+        let slot = self.database.slot_name();
+        Failure::Refused(format!(
+            "Postgres cannot decode its own WAL ({}): stop the server, drop the slot {slot} and start again; every client \
+             then gets everything again",
+            failure.reason()
+        ))
     }
 }
 
