@@ -29,7 +29,7 @@ pub(super) async fn prepare(subject: &Subject, rows: usize, bytes: usize) -> Res
          insert into bench (number, filler) select 0, rpad(md5(n::text), {bytes}, md5(n::text)) from generate_series(1, {rows}) n;"
     );
     run(database.batch_execute(&sql).await)?;
-    let client = connect_one(subject, Counter::new(Instant::now(), 0), Some("public.bench_idle")).await?;
+    let client = connect_one(subject, Counter::new(Instant::now(), 0, 0), Some("public.bench_idle")).await?;
     client.forget().await;
     Ok(())
 }
@@ -37,7 +37,8 @@ pub(super) async fn prepare(subject: &Subject, rows: usize, bytes: usize) -> Res
 /// Commit returned to client applied: single-row transactions at a steady rate, seen by every client.
 pub(super) async fn fan_out(subject: &Subject, settings: &Settings) -> Result<Run, CommandError> {
     let started = Instant::now();
-    let clients = connect(subject, settings.clients, started, settings.transactions).await?;
+    let base = numbers_from(settings.transactions);
+    let clients = connect(subject, settings.clients, &|| Counter::new(started, base, settings.transactions)).await?;
     let database = subject.database().await?;
     let update = run(database.prepare("update bench set number = $1 where id = (select min(id) from bench)").await)?;
     let cpu = subject.cpu();
@@ -46,7 +47,7 @@ pub(super) async fn fan_out(subject: &Subject, settings: &Settings) -> Result<Ru
     let wrote_from = Instant::now();
     for (number, committed_us) in committed_us.iter_mut().enumerate().skip(1) {
         tick.tick().await;
-        run(database.execute(&update, &[&i32::try_from(number).unwrap_or(i32::MAX)]).await)?;
+        run(database.execute(&update, &[&i32::try_from(base + number).unwrap_or(i32::MAX)]).await)?;
         *committed_us = micros(started);
     }
     let mut figures = Run { server_rss_bytes: subject.rss_bytes(), ..Run::default() };
@@ -62,7 +63,8 @@ pub(super) async fn fan_out(subject: &Subject, settings: &Settings) -> Result<Ru
 /// Changes per second to each client, while single-row transactions commit as fast as Postgres can.
 pub(super) async fn throughput(subject: &Subject, settings: &Settings) -> Result<Run, CommandError> {
     let started = Instant::now();
-    let clients = connect(subject, settings.clients, started, settings.transactions).await?;
+    let base = numbers_from(settings.transactions);
+    let clients = connect(subject, settings.clients, &|| Counter::new(started, base, settings.transactions)).await?;
     let cpu = subject.cpu();
     let committed_us: Arc<Vec<AtomicU64>> = Arc::new((0..=settings.transactions).map(|_| AtomicU64::new(0)).collect());
     let next = Arc::new(AtomicUsize::new(1));
@@ -76,7 +78,7 @@ pub(super) async fn throughput(subject: &Subject, settings: &Settings) -> Result
             loop {
                 let number = next.fetch_add(1, Ordering::Relaxed);
                 let Some(committed) = committed_us.get(number) else { return Ok::<_, tokio_postgres::Error>(()) };
-                database.execute(&insert, &[&i32::try_from(number).unwrap_or(i32::MAX)]).await?;
+                database.execute(&insert, &[&i32::try_from(base + number).unwrap_or(i32::MAX)]).await?;
                 committed.store(micros(started), Ordering::Relaxed);
             }
         }));
@@ -98,7 +100,7 @@ pub(super) async fn throughput(subject: &Subject, settings: &Settings) -> Result
 /// From the greeting to live, for clients that have nothing.
 pub(super) async fn first_sync(subject: &Subject, settings: &Settings) -> Result<Run, CommandError> {
     let started = Instant::now();
-    let clients = connect(subject, settings.clients, started, 0).await?;
+    let clients = connect(subject, settings.clients, &|| Counter::new(started, 0, 0)).await?;
     let took = started.elapsed();
     let rows: u64 = clients.iter().map(|client| client.read(|counter| counter.rows)).sum();
     let expected = (settings.rows * settings.clients) as u64;
@@ -114,10 +116,10 @@ pub(super) async fn first_sync(subject: &Subject, settings: &Settings) -> Result
 pub(super) async fn idle(subject: &Subject, settings: &Settings) -> Result<Run, CommandError> {
     const SETTLING: Duration = Duration::from_secs(5);
     let started = Instant::now();
-    let first = connect(subject, 1, started, 0).await?;
+    let first = connect(subject, 1, &|| Counter::new(started, 0, 0)).await?;
     tokio::time::sleep(SETTLING).await;
     let alone = subject.rss_bytes();
-    let clients = connect(subject, settings.clients, started, 0).await?;
+    let clients = connect(subject, settings.clients, &|| Counter::new(started, 0, 0)).await?;
     let took = started.elapsed();
     tokio::time::sleep(SETTLING).await;
     let together = subject.rss_bytes();
@@ -130,9 +132,15 @@ pub(super) async fn idle(subject: &Subject, settings: &Settings) -> Result<Run, 
     Ok(figures)
 }
 
+/// The number before a run's first: no number comes twice, since changes of an earlier run may still be under way.
+fn numbers_from(count: usize) -> usize {
+    static USED: AtomicUsize = AtomicUsize::new(0);
+    USED.fetch_add(count, Ordering::Relaxed)
+}
+
 /// Connects clients and waits until all are live.
-async fn connect(subject: &Subject, count: usize, started: Instant, numbers: usize) -> Result<Clients, CommandError> {
-    let connecting = (0..count).map(|_| connect_one(subject, Counter::new(started, numbers), None));
+async fn connect(subject: &Subject, count: usize, counter: &impl Fn() -> Counter) -> Result<Clients, CommandError> {
+    let connecting = (0..count).map(|_| connect_one(subject, counter(), None));
     let connected: Vec<_> = stream::iter(connecting).buffer_unordered(CONNECTING).collect().await;
     connected.into_iter().collect()
 }
@@ -160,7 +168,7 @@ async fn connect_one(
 /// Waits until each client has applied as many changes as were made; a straggler shows in the counts.
 async fn await_all(clients: &Clients, changes: usize) {
     for client in clients {
-        let enough = client.wait_for(|_| client.read(|counter| counter.changes >= changes as u64));
+        let enough = client.wait_for(|_| client.read(|counter| counter.noted >= changes as u64));
         let _ = tokio::time::timeout(PATIENCE, enough).await;
     }
 }

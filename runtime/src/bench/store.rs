@@ -13,21 +13,23 @@ use std::time::Instant;
 pub(super) struct Counter {
     started: Instant,
     held: Held,
-    /// Changes applied from the stream.
-    pub(super) changes: u64,
     /// Rows of a snapshot.
     pub(super) rows: u64,
     /// Changes that came again.
     pub(super) duplicated: u64,
-    /// Microseconds since `started`, by the number in the row's second column; 0 is never.
+    /// Numbered rows that arrived.
+    pub(super) noted: u64,
+    /// The number before the first that counts: those of earlier runs may still come by.
+    base: usize,
+    /// Microseconds since `started`, by the number in the row's second column less `base`; 0 is never.
     pub(super) arrivals_us: Vec<u64>,
 }
 
 impl Counter {
-    /// A counter for rows numbered from 1 to `numbers`.
-    pub(super) fn new(started: Instant, numbers: usize) -> Self {
+    /// A counter for rows numbered from `base + 1` to `base + numbers`.
+    pub(super) fn new(started: Instant, base: usize, numbers: usize) -> Self {
         let arrivals_us = vec![0; numbers + 1];
-        Self { started, held: Held::default(), changes: 0, rows: 0, duplicated: 0, arrivals_us }
+        Self { started, held: Held::default(), rows: 0, duplicated: 0, noted: 0, base, arrivals_us }
     }
 
     fn note(&mut self, change: &Change, at_us: u64) {
@@ -35,11 +37,14 @@ impl Counter {
             return;
         };
         let Some(Value::Text(number)) = row.values().nth(1) else { return };
-        let Some(arrival) = number.parse().ok().and_then(|number: usize| self.arrivals_us.get_mut(number)) else {
+        let number = number.parse().ok().and_then(|number: usize| number.checked_sub(self.base));
+        let Some(arrival) = number.filter(|number| *number > 0).and_then(|number| self.arrivals_us.get_mut(number))
+        else {
             return;
         };
         if *arrival == 0 {
             *arrival = at_us;
+            self.noted += 1;
         } else {
             self.duplicated += 1;
         }
@@ -56,7 +61,6 @@ impl Store for Counter {
         match request {
             StoreRequest::ApplyPage { page } => {
                 for transaction in &page.transactions {
-                    self.changes += transaction.changes.len() as u64;
                     if Position::after(transaction.commit_lsn) <= self.held.shown.map_or(Position::ZERO, |w| w.position)
                     {
                         self.duplicated += transaction.changes.len() as u64;
