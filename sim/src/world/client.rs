@@ -62,7 +62,11 @@ impl World {
         if host.generation != generation {
             return;
         }
+        host.due = None;
         let Some(machine) = &mut host.machine else { return };
+        if machine.poll_timeout().is_none_or(|due| due > now) {
+            return self.after_client(client); // It wants to be called later by now.
+        }
         self.digest.word(13);
         machine.handle_timeout(now);
         let spins = self.clients[client as usize].spins.fired(now);
@@ -104,13 +108,13 @@ impl World {
             self.broken(Entity::Client(client), &broken);
         }
         let host = &mut self.clients[client as usize];
-        if due != host.due || due.is_some_and(|due| due <= self.now) {
-            host.due = due;
+        if let Some(due) = due.map(|due| due.max(self.now))
+            && host.due.is_none_or(|planned| due < planned)
+        {
+            host.due = Some(due); // A later deadline is noticed when the earlier one comes.
             host.generation += 1;
             let generation = host.generation;
-            if let Some(due) = due {
-                self.queue.push(due.max(self.now), Event::Timeout { whose: Entity::Client(client), generation });
-            }
+            self.queue.push(due, Event::Timeout { whose: Entity::Client(client), generation });
         }
     }
 

@@ -117,7 +117,11 @@ impl World {
         if host.generation != generation {
             return;
         }
+        host.due = None;
         let Some(machine) = &mut host.machine else { return };
+        if machine.poll_timeout().is_none_or(|due| due > now) {
+            return self.after_hub(hub); // It wants to be called later by now.
+        }
         self.digest.word(12);
         machine.handle_timeout(now);
         let spins = self.hubs[hub as usize].spins.fired(now);
@@ -148,13 +152,13 @@ impl World {
             self.broken(Entity::Hub(hub), &broken);
         }
         let host = &mut self.hubs[hub as usize];
-        if due != host.due || due.is_some_and(|due| due <= self.now) {
-            host.due = due;
+        if let Some(due) = due.map(|due| due.max(self.now))
+            && host.due.is_none_or(|planned| due < planned)
+        {
+            host.due = Some(due); // A later deadline is noticed when the earlier one comes.
             host.generation += 1;
             let generation = host.generation;
-            if let Some(due) = due {
-                self.queue.push(due.max(self.now), Event::Timeout { whose: Entity::Hub(hub), generation });
-            }
+            self.queue.push(due, Event::Timeout { whose: Entity::Hub(hub), generation });
         }
     }
 

@@ -117,9 +117,14 @@ impl World {
         if self.put_off(node, || Event::Timeout { whose: Entity::Replication(node), generation }) {
             return;
         }
-        self.digest.word(2);
         let now = self.now;
-        let Some(machine) = &mut self.replications[node as usize].machine else { return };
+        let host = &mut self.replications[node as usize];
+        host.due = None;
+        let Some(machine) = &mut host.machine else { return };
+        if machine.poll_timeout().is_none_or(|due| due > now) {
+            return self.after_replication(node); // It wants to be called later by now.
+        }
+        self.digest.word(2);
         machine.handle_timeout(now);
         let spins = self.replications[node as usize].spins.fired(now);
         self.check_spins(Entity::Replication(node), spins);
@@ -193,13 +198,13 @@ impl World {
             self.broken(Entity::Replication(node), &broken);
         }
         let host = &mut self.replications[node as usize];
-        if due != host.due || due.is_some_and(|due| due <= self.now) {
-            host.due = due;
+        if let Some(due) = due.map(|due| due.max(self.now))
+            && host.due.is_none_or(|planned| due < planned)
+        {
+            host.due = Some(due); // A later deadline is noticed when the earlier one comes.
             host.generation += 1;
             let generation = host.generation;
-            if let Some(due) = due {
-                self.queue.push(due.max(self.now), Event::Timeout { whose: Entity::Replication(node), generation });
-            }
+            self.queue.push(due, Event::Timeout { whose: Entity::Replication(node), generation });
         }
     }
 
