@@ -324,9 +324,14 @@ impl World {
             return;
         }
         let after = Duration::from_micros(STALE_US[usize::try_from(bucket).unwrap_or(0)]);
+        let ended = match of {
+            Entity::Replication(node) => self.replications[node as usize].life,
+            Entity::Hub(hub) => self.hubs[hub as usize].life,
+            _ => return,
+        };
         let theirs = |event: &Event| match event {
-            Event::ReplicationHears { node, life, .. } => of == Entity::Replication(*node) && *life != 0,
-            Event::HubHears { hub, .. } => of == Entity::Hub(*hub),
+            Event::ReplicationHears { node, life, .. } => of == Entity::Replication(*node) && *life == ended,
+            Event::HubHears { hub, life, .. } => of == Entity::Hub(*hub) && *life == ended,
             _ => false,
         };
         for (at, event) in self.queue.take_where(theirs) {
