@@ -3,7 +3,7 @@
 use super::{Event, World};
 use crate::entity::{Entity, HUBS, NODES};
 use crate::oracle::Promise;
-use crate::plan::client_id;
+use crate::plan::{Family, client_id};
 use crate::probe::Probe;
 use dormouse_core::position::{Lsn, Waypoint};
 use dormouse_core::time::Timestamp;
@@ -132,6 +132,16 @@ impl World {
                 self.violate(Promise::Bounded, "hibernate", Entity::Hub(hub), "an idle hub stays awake".into());
             }
             None => self.hit(Probe::Idle),
+        }
+        let spools = self.postgres.spools().count();
+        if spools > 0 {
+            let event = format!("{spools} copies of snapshots are kept and nobody needs them");
+            self.violate(Promise::Bounded, "spools", Entity::World, event);
+        }
+        let kept = self.postgres.history_changes();
+        if self.plan.has(Family::Retention) && kept > 0 {
+            let event = format!("{kept} changes are kept in history, and all are older than keep_max");
+            self.violate(Promise::Bounded, "history", Entity::Postgres, event);
         }
         let open = self.network.connections.values().filter(|c| c.server_open).count();
         if open > self.plan.size.clients() as usize {
