@@ -115,7 +115,7 @@ impl Database {
     }
 
     /// Drops the slot, if there is one; Postgres needs a moment to end the walsender that holds it.
-    async fn drop_slot(&self) -> Result<(), Failure> {
+    pub(crate) async fn drop_slot(&self) -> Result<(), Failure> {
         for patience in [50, 200, 1_000, 0] {
             let ended = self.end_stale_walsender().await?;
             let client = self.control().get().await?;

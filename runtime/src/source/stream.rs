@@ -32,8 +32,8 @@ const STATUS_EVERY: Duration = Duration::from_millis(500);
 const START_MAX: Duration = Duration::from_secs(20);
 /// The most messages between the socket and the reader. Rows may be large, so they are few.
 const BUFFER_MESSAGES: usize = 512;
-/// How often Postgres may fail to decode its own WAL before the operator is asked.
-const UNDECODABLE_MAX: u32 = 5;
+/// How often in a row Postgres may fail to decode its own WAL before the slot is given up.
+const UNDECODABLE_MAX: u32 = 3;
 /// How often the slot is tried again after our own stale walsender was told to end.
 const SLOT_TRIES: u32 = 20;
 const SLOT_PAUSE: Duration = Duration::from_millis(100);
@@ -238,7 +238,8 @@ impl Source for StreamSource {
             }
             Err(why) => {
                 *slot = None; // Its items are sent again by the next.
-                Err(self.give_up_on_undecodable(why))
+                self.give_up_undecodable_slot(&why).await?;
+                Err(why)
             }
         }
     }
@@ -258,18 +259,16 @@ impl Source for StreamSource {
 }
 
 impl StreamSource {
-    /// An error inside Postgres' own decoder that comes again and again is the operator's, or it would be tried for ever.
-    fn give_up_on_undecodable(&self, failure: Failure) -> Failure {
+    /// Postgres' own decoder can fail for ever in a slot that was made while a table was being truncated ("could not map
+    /// filenode"). Such a slot is dropped: a new era begins, every client gets everything again, and nothing is lost unseen.
+    async fn give_up_undecodable_slot(&self, failure: &Failure) -> Result<(), Failure> {
         let is_internal = sqlstate(failure.reason()).is_some_and(|code| code.starts_with("XX"));
         if !is_internal || self.undecodable.fetch_add(1, Ordering::Relaxed) + 1 < UNDECODABLE_MAX {
-            return failure;
+            return Ok(());
         }
-        let slot = self.database.slot_name();
-        Failure::Refused(format!(
-            "Postgres cannot decode its own WAL ({}): stop the server, drop the slot {slot} and start again; every client \
-             then gets everything again",
-            failure.reason()
-        ))
+        tracing::error!(why = failure.reason(), "Postgres cannot decode this slot's WAL: a new slot begins a new era");
+        self.undecodable.store(0, Ordering::Relaxed);
+        self.database.drop_slot().await
     }
 }
 
