@@ -14,6 +14,7 @@ pub mod demo;
 pub mod drive;
 pub mod hub;
 pub mod listener;
+pub mod metrics;
 pub mod replication;
 pub mod serve;
 pub mod socket;

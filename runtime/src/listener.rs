@@ -7,6 +7,7 @@ mod upgrade;
 use crate::access::Access;
 use crate::db::Database;
 use crate::hub::Hubs;
+use crate::metrics::Metrics;
 use crate::replication;
 use axum::Router;
 use axum::body::Body;
@@ -39,6 +40,8 @@ pub struct Door {
     pub database: Database,
     /// Where Replication stands.
     pub replication: watch::Receiver<replication::Report>,
+    /// What is counted.
+    pub metrics: Metrics,
     /// How long a socket may take to greet.
     pub greet_timeout: Duration,
     /// How long a socket may be silent.
@@ -58,6 +61,7 @@ pub async fn listen(listener: TcpListener, door: Arc<Door>, connections_max: usi
     let router = Router::new()
         .route("/api/sync", any(upgrade::upgrade))
         .route("/api/replication/status", get(reports::status))
+        .route("/metrics", get(reports::metrics))
         .route("/healthz", get(reports::healthy))
         .route("/readyz", get(reports::ready))
         .with_state(Arc::clone(&door));

@@ -6,6 +6,7 @@ use crate::config::Args;
 use crate::db::Database;
 use crate::hub::{Hubs, Incarnations, Surroundings};
 use crate::listener::{self, Door};
+use crate::metrics::Metrics;
 use crate::replication::{self, Event, Replicator};
 use crate::source::StreamSource;
 use dormouse_core::{hub, replication as core_replication};
@@ -123,6 +124,7 @@ impl Server {
             hubs: hubs.clone(),
             database,
             replication: replicator.reports.clone(),
+            metrics: Metrics::default(),
             greet_timeout: args.greet_timeout,
             silence: args.silence_timeout,
             closing: closing.clone(),

@@ -27,6 +27,7 @@ pub(super) async fn attend<S: AsyncRead + AsyncWrite + Send + Unpin>(
     if let Some(fault) = fault {
         tracing::debug!(code = fault.code.as_str(), "a socket is closed");
         let code = fault.code;
+        door.metrics.refused(code);
         socket.outbox().close([encode_message(&ServerMessage::Fault(fault)), encode_close(Some(code))]);
     }
     Box::pin(socket.finish()).await;

@@ -5,7 +5,7 @@ use crate::db::SourceStatus;
 use crate::hub::SessionCounts;
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderName, StatusCode, header};
 use dormouse_core::position::{Era, Lsn, Position};
 use dormouse_core::replication::PhaseName;
 use serde::Serialize;
@@ -61,6 +61,12 @@ pub(super) async fn status(State(door): State<Arc<Door>>) -> Json<StatusJson> {
 
 fn held(source: &SourceStatus) -> bool {
     !source.remaining.is_zero()
+}
+
+/// `GET /metrics`.
+pub(super) async fn metrics(State(door): State<Arc<Door>>) -> ([(HeaderName, &'static str); 1], String) {
+    const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(header::CONTENT_TYPE, OPEN_METRICS)], door.metrics.encode())
 }
 
 /// The process serves requests; nothing more.

@@ -17,7 +17,10 @@ use tokio::net::TcpStream;
 pub(super) async fn upgrade(State(door): State<Arc<Door>>, mut request: Request) -> Response {
     let accepted = match judge(&door, request.headers()) {
         Ok(accepted) => accepted,
-        Err(refusal) => return refusal.into_response(),
+        Err(refusal) => {
+            door.metrics.refused(refusal.fault.code);
+            return refusal.into_response();
+        }
     };
     let Some(place) = request.extensions_mut().remove::<Place>() else {
         return Refusal::from(PeerFault::new(FaultCode::Internal, "the connection has no place")).into_response();
