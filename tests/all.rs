@@ -9,3 +9,4 @@ mod schema;
 mod seam;
 mod support;
 mod tidy;
+mod traces;

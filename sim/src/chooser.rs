@@ -4,10 +4,12 @@
 //! A new draw in one component therefore never disturbs another, and a run is fully described by its few non-quiet choices.
 
 mod kind;
+mod script;
 #[cfg(test)]
 mod tests;
 
 pub use kind::Kind;
+pub use script::Script;
 
 use crate::entity::{Entities, Entity};
 use dormouse_core::time::Timestamp;
@@ -37,19 +39,29 @@ pub struct Choice {
     pub pick: u64,
 }
 
+impl Choice {
+    /// What names the choice, whenever it is made and whatever is chosen.
+    #[must_use]
+    pub const fn key(&self) -> (Kind, Entity, u32) {
+        (self.kind, self.entity, self.n)
+    }
+}
+
 impl fmt::Display for Choice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {} {} #{}", self.kind.words(self.pick), self.kind.joint(), self.entity, self.n)
     }
 }
 
-/// The random chooser.
+/// Chooses, at random or as it is told, and remembers what it chose.
 #[derive(Debug, Clone)]
 pub struct Chooser {
     seed: u64,
     entities: Entities,
     counts: Vec<u32>,
     quiet: bool,
+    /// What decides instead of the seed. The workload is drawn from the seed all the same.
+    script: Option<Script>,
     /// The non-quiet choices so far.
     pub made: Vec<Choice>,
 }
@@ -58,7 +70,22 @@ impl Chooser {
     /// A chooser whose choices follow from `seed`.
     #[must_use]
     pub fn new(seed: u64, entities: Entities) -> Self {
-        Self { seed, entities, counts: vec![0; Kind::COUNT * entities.count()], quiet: false, made: Vec::new() }
+        let counts = vec![0; Kind::COUNT * entities.count()];
+        Self { seed, entities, counts, quiet: false, script: None, made: Vec::new() }
+    }
+
+    /// A chooser that follows a script: what the script does not name is quiet.
+    #[must_use]
+    pub fn scripted(seed: u64, entities: Entities, script: Script) -> Self {
+        Self { script: Some(script), ..Self::new(seed, entities) }
+    }
+
+    /// Those of a script's choices that the run never came to: it has drifted.
+    #[must_use]
+    pub fn unused(&self) -> Vec<Choice> {
+        let made = |choice: &Choice| self.made.iter().any(|made| made.key() == choice.key());
+        let all = self.script.iter().flat_map(Script::choices);
+        all.filter(|choice| !made(choice)).collect()
     }
 
     /// From now on every choice is quiet: faults stop.
@@ -69,10 +96,17 @@ impl Chooser {
     /// A choice below `bound`; not 0 with a probability of `weight` in 65,536.
     pub fn choose(&mut self, now: Timestamp, kind: Kind, entity: Entity, bound: u64, weight: u32) -> u64 {
         let (hash, n) = self.hash(kind, entity);
-        if self.quiet || bound < 2 || (hash & 0xffff) >= u64::from(weight) {
+        if self.quiet || bound < 2 {
             return 0;
         }
-        let pick = (hash >> 16) % (bound - 1) + 1;
+        let pick = match &self.script {
+            Some(script) => script.pick(kind, entity, n).min(bound - 1),
+            None if (hash & 0xffff) >= u64::from(weight) => 0,
+            None => (hash >> 16) % (bound - 1) + 1,
+        };
+        if pick == 0 {
+            return 0;
+        }
         self.made.push(Choice { at: now, kind, entity, n, pick });
         pick
     }

@@ -1,12 +1,18 @@
-//! The command line: fuzz, replay, ablate.
+//! The command line: fuzz, replay, shrink, ablate.
 
 mod ablate;
 mod fuzz;
 mod pool;
 mod replay;
+mod shrink;
 
 use crate::plan::Size;
+use crate::trace::Trace;
+use crate::trace_file::{TraceFile, parse_seed};
+use crate::world::World;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use dormouse_core::safeguard::Safeguards;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// The promises hold.
@@ -28,8 +34,10 @@ struct Cli {
 enum Command {
     /// Runs many seeds. Exit status 1 when a promise broke.
     Fuzz(FuzzArgs),
-    /// Runs one seed, and prints what happened in words.
+    /// Runs one seed or trace, and prints what happened in words.
     Replay(ReplayArgs),
+    /// Reduces a failing seed or trace to the few choices that matter, and prints them as a trace.
+    Shrink(ShrinkArgs),
     /// Switches off one safeguard after the other: a violation must be found for each.
     Ablate(AblateArgs),
 }
@@ -82,8 +90,8 @@ struct FuzzArgs {
 
 #[derive(Debug, Args)]
 struct ReplayArgs {
-    /// A seed, as `S:123` or `123`.
-    seed: String,
+    /// A seed, as `S:123` or `123`, or a trace file.
+    run: String,
     /// Print every event, not only the choices and what surrounds the violation.
     #[arg(long)]
     all: bool,
@@ -99,9 +107,30 @@ struct ReplayArgs {
 }
 
 #[derive(Debug, Args)]
+struct ShrinkArgs {
+    /// A seed, as `S:123` or `123`, or a trace file.
+    run: String,
+    /// A safeguard to switch off, in a build with the feature `ablation`; that of the trace file unless given.
+    #[arg(long)]
+    without: Option<String>,
+    /// Write the trace to this file.
+    #[arg(long)]
+    out: Option<PathBuf>,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
 struct AblateArgs {
     /// Only this safeguard.
     name: Option<String>,
+    /// Write the shortest trace of each safeguard into this folder.
+    #[arg(long)]
+    write: Option<PathBuf>,
+    /// Run the traces of this folder instead: each must break its promise without its safeguard.
+    #[arg(long, conflicts_with_all = ["name", "write"])]
+    traces: Option<PathBuf>,
     /// How many seeds to try at most.
     #[arg(long, default_value_t = 20_000)]
     seeds: u64,
@@ -122,19 +151,52 @@ pub fn run() -> ExitCode {
     let status = match Cli::parse().command {
         Command::Fuzz(args) => fuzz::run(&args),
         Command::Replay(args) => replay::run(&args),
+        Command::Shrink(args) => shrink::run(&args),
         Command::Ablate(args) => ablate::run(&args),
     };
     ExitCode::from(status)
 }
 
-/// Parses `S:123` or `123`.
-fn parse_seed(text: &str) -> Option<(Size, u64)> {
-    let (size, seed) = match text.split_once(':') {
-        None => (Size::S, text),
-        Some(("S", seed)) => (Size::S, seed),
-        Some(("M", seed)) => (Size::M, seed),
-        Some(("L", seed)) => (Size::L, seed),
-        Some(_) => return None,
-    };
-    Some((size, seed.parse().ok()?))
+/// A run that a person names: a seed, or a trace file.
+struct Run {
+    file: TraceFile,
+    safeguards: Safeguards,
+}
+
+impl Run {
+    /// Finds the run, and switches off what is named here, or else in the file.
+    fn find(named: &str, without: Option<&str>) -> Result<Self, String> {
+        if let Some((size, seed)) = parse_seed(named) {
+            let safeguards = without.map_or(Ok(Safeguards::ALL), ablate::without)?;
+            let mut world = World::new(seed, size, safeguards, Trace::default());
+            world.run();
+            let mut file = TraceFile::of_run(seed, size, world.chooser.made);
+            file.without = without.and_then(|name| ablate::find(name).ok());
+            return Ok(Self { file, safeguards });
+        }
+        let file = read_trace(named.as_ref())
+            .map_err(|why| format!("{why}; {named:?} is no seed either: those look like S:123"))?;
+        let without = without.map(ToOwned::to_owned).or_else(|| file.without.map(|safeguard| safeguard.name().into()));
+        // A build whose safeguards all hold replays the trace with them: that is what a regression trace is for.
+        let without = without.filter(|_| dormouse_core::safeguard::ABLATION);
+        let safeguards = without.map_or(Ok(Safeguards::ALL), |name| ablate::without(&name))?;
+        Ok(Self { file, safeguards })
+    }
+}
+
+fn read_trace(path: &Path) -> Result<TraceFile, String> {
+    let text = std::fs::read_to_string(path).map_err(|why| format!("cannot read {}: {why}", path.display()))?;
+    text.parse().map_err(|why| format!("{}: {why}", path.display()))
+}
+
+/// The trace files of a folder, by name.
+///
+/// # Errors
+/// When the folder or one of the files cannot be read.
+pub fn read_traces(dir: &Path) -> Result<Vec<(PathBuf, TraceFile)>, String> {
+    let entries = std::fs::read_dir(dir).map_err(|why| format!("cannot read {}: {why}", dir.display()))?;
+    let mut paths: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "trace"));
+    paths.sort();
+    paths.into_iter().map(|path| read_trace(&path).map(|file| (path, file))).collect()
 }

@@ -62,6 +62,18 @@ impl Entities {
         Self::CLIENT + self.clients as usize
     }
 
+    /// Whether a world of this size has this one.
+    #[must_use]
+    pub const fn has(self, entity: Entity) -> bool {
+        match entity {
+            Entity::World | Entity::Postgres => true,
+            Entity::Node(n) | Entity::Replication(n) => n < NODES,
+            Entity::Hub(n) => n < HUBS,
+            Entity::Writer(n) => n < WRITERS_MAX,
+            Entity::Client(n) => n < self.clients,
+        }
+    }
+
     /// The number of one.
     #[must_use]
     pub const fn index(self, entity: Entity) -> usize {
@@ -73,6 +85,25 @@ impl Entities {
             Entity::Hub(n) => Self::HUB + n as usize,
             Entity::Writer(n) => Self::WRITER + n as usize,
             Entity::Client(n) => Self::CLIENT + n as usize,
+        }
+    }
+}
+
+impl std::str::FromStr for Entity {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (kind, n) = text.split_once('/').unwrap_or((text, ""));
+        let n = || n.parse::<u8>().map_err(|_| ());
+        match kind {
+            "world" => Ok(Self::World),
+            "postgres" => Ok(Self::Postgres),
+            "node" => n().map(Self::Node),
+            "replication" => n().map(Self::Replication),
+            "hub" => n().map(Self::Hub),
+            "writer" => n().map(Self::Writer),
+            "client" => n().map(Self::Client),
+            _ => Err(()),
         }
     }
 }

@@ -11,5 +11,7 @@ pub mod oracle;
 pub mod plan;
 pub mod postgres;
 pub mod probe;
+pub mod shrink;
 pub mod trace;
+pub mod trace_file;
 pub mod world;

@@ -8,6 +8,7 @@ use dormouse_core::safeguard::Safeguards;
 use dormouse_core::session::ClientId;
 use dormouse_core::xid::Xid;
 use dormouse_core::{hub, replication};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
@@ -158,6 +159,10 @@ pub struct Plan {
     pub families: Families,
     /// What holds.
     pub safeguards: Safeguards,
+    /// How many transactions are written.
+    pub transactions: u32,
+    /// Transactions that roll back instead of committing: a writer, and which of its own.
+    pub rolled_back: BTreeSet<(u8, u32)>,
 }
 
 impl Plan {
@@ -168,7 +173,14 @@ impl Plan {
         for (family, of) in Family::ALL {
             on |= u64::from(chooser.draw(Kind::Family, Entity::World, *of) == 0) << *family as u32;
         }
-        Self { seed, size, families: Families(on), safeguards }
+        Self {
+            seed,
+            size,
+            families: Families(on),
+            safeguards,
+            transactions: size.transactions(),
+            rolled_back: BTreeSet::new(),
+        }
     }
 
     /// Whether a family is on.

@@ -23,6 +23,7 @@ use crate::plan::{Plan, Size};
 use crate::postgres::Postgres;
 use crate::probe::{Probe, Probes};
 use crate::trace::Trace;
+use crate::trace_file::TraceFile;
 use client::ClientHost;
 use dormouse_core::safeguard::Safeguards;
 use dormouse_core::time::Timestamp;
@@ -93,6 +94,19 @@ impl World {
     pub fn new(seed: u64, size: Size, safeguards: Safeguards, trace: Trace) -> Self {
         let mut chooser = Chooser::new(seed, Entities { clients: size.clients() + 1 });
         let plan = Plan::new(seed, size, safeguards, &mut chooser);
+        Self::of_plan(plan, chooser, trace)
+    }
+
+    /// The world of a trace: its workload and settings follow from the seed, its faults from the trace.
+    #[must_use]
+    pub fn replay(file: &TraceFile, safeguards: Safeguards, trace: Trace) -> Self {
+        let mut chooser = file.chooser();
+        let plan = Plan::new(file.seed, file.size, safeguards, &mut chooser);
+        let plan = Plan { transactions: file.transactions, rolled_back: file.rolled_back.clone(), ..plan };
+        Self::of_plan(plan, chooser, trace)
+    }
+
+    fn of_plan(plan: Plan, chooser: Chooser, trace: Trace) -> Self {
         let mut world = Self {
             now: DAWN,
             events: 0,
@@ -129,6 +143,12 @@ impl World {
         self.begin_workload();
         self.plan_in(fault::EVERY, Event::Faults);
         self.begin_attacks();
+    }
+
+    /// How many transactions each writer has begun.
+    #[must_use]
+    pub fn begun(&self) -> Vec<u32> {
+        self.workload.begun().collect()
     }
 
     /// Runs until nothing is left to see, or a promise breaks.

@@ -15,6 +15,15 @@ macro_rules! kinds {
                 most + 1
             };
 
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$name),+];
+
+            /// The name, as trace files have it.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$name => stringify!($name),)+ }
+            }
+
             const fn template(self) -> &'static str {
                 match self { $(Self::$name => $words,)+ }
             }

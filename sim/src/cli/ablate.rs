@@ -22,7 +22,8 @@ pub(super) fn without(name: &str) -> Result<Safeguards, String> {
     Ok(ablated::without(safeguard))
 }
 
-fn find(name: &str) -> Result<Safeguard, String> {
+/// The safeguard of this name.
+pub(super) fn find(name: &str) -> Result<Safeguard, String> {
     let found = Safeguard::ALL.iter().copied().find(|safeguard| safeguard.name().eq_ignore_ascii_case(name));
     found.ok_or_else(|| {
         let names: Vec<_> = Safeguard::ALL.iter().map(|safeguard| safeguard.name()).collect();
@@ -45,11 +46,13 @@ mod ablated {
 
 #[cfg(feature = "ablation")]
 mod ablated {
-    use super::super::pool::{self, Job, Outcome};
+    use super::super::pool::{self, Found, Job, Outcome};
     use super::{AblateArgs, Safeguard, Safeguards, USAGE, find};
-    use crate::cli::{OK, VIOLATED};
+    use crate::cli::{OK, Run, VIOLATED, read_traces};
     use crate::plan::Size;
+    use crate::shrink::{Shrunk, outcome, shrink};
     use serde_json::{Value, json};
+    use std::path::Path;
 
     pub(super) const fn without(safeguard: Safeguard) -> Safeguards {
         Safeguards::ALL.without(safeguard)
@@ -75,6 +78,9 @@ mod ablated {
     }
 
     pub(super) fn run(args: &AblateArgs) -> u8 {
+        if let Some(dir) = &args.traces {
+            return bite(dir, args.json);
+        }
         let wanted = match &args.name {
             None => Safeguard::ALL.to_vec(),
             Some(name) => match find(name) {
@@ -92,6 +98,55 @@ mod ablated {
             println!("{}", json!({ "v": 1, "ok": ok, "safeguards": safeguards }));
         }
         if ok { OK } else { VIOLATED }
+    }
+
+    /// Each trace must still break its promise without its safeguard.
+    fn bite(dir: &Path, as_json: bool) -> u8 {
+        let traces = match read_traces(dir) {
+            Ok(traces) => traces,
+            Err(why) => {
+                eprintln!("{why}");
+                return USAGE;
+            }
+        };
+        let mut results = Vec::new();
+        for (path, file) in &traces {
+            let Some(safeguard) = file.without else { continue };
+            let broke = outcome(file, without(safeguard));
+            let bites = broke.is_some() && broke == file.breaks;
+            if !as_json {
+                let verdict = if bites { "bites" } else { "NO LONGER BITES" };
+                println!("{}: {verdict} without {}", path.display(), safeguard.name());
+            }
+            results.push(json!({ "file": path.display().to_string(), "safeguard": safeguard.name(), "bites": bites }));
+        }
+        let missing: Vec<_> = Safeguard::ALL
+            .iter()
+            .filter(|safeguard| !traces.iter().any(|(_, file)| file.without == Some(**safeguard)))
+            .map(|safeguard| safeguard.name())
+            .collect();
+        if !as_json && !missing.is_empty() {
+            println!("no trace for {}", missing.join(", "));
+        }
+        let ok = missing.is_empty() && results.iter().all(|result| result["bites"] == true);
+        if as_json {
+            println!("{}", json!({ "v": 1, "ok": ok, "traces": results, "missing": missing }));
+        }
+        if ok { OK } else { VIOLATED }
+    }
+
+    /// The shortest trace of what was found, written where it is wanted.
+    fn shortest(args: &AblateArgs, safeguard: Safeguard, found: &Found) -> Option<Shrunk> {
+        let run = Run::find(&format!("S:{}", found.seed), Some(safeguard.name())).ok()?;
+        let mut shrunk = shrink(&run.file, run.safeguards)?;
+        shrunk.file.about.push(safeguard.sentence().into());
+        if let Some(dir) = &args.write {
+            let path = dir.join(format!("{}.trace", safeguard.name()));
+            if let Err(why) = std::fs::write(&path, shrunk.file.to_string()) {
+                eprintln!("cannot write {}: {why}", path.display());
+            }
+        }
+        Some(shrunk)
     }
 
     fn ablate(args: &AblateArgs, safeguard: Safeguard) -> (Value, bool) {
@@ -116,6 +171,9 @@ mod ablated {
             cpu_ms += u64::try_from(outcome.wall.as_millis()).unwrap_or(u64::MAX) * outcome.cores as u64;
             let found = outcome.violations.iter().find(|found| expected.contains(&found.promise.as_str()));
             if let Some(found) = found {
+                let shrunk = shortest(args, safeguard, found);
+                let trace = shrunk.as_ref().map_or(&[][..], |shrunk| &shrunk.file.choices);
+                let trace: Vec<_> = trace.iter().map(ToString::to_string).collect();
                 if !args.json {
                     println!(
                         "{}: {} broken after {seeds} seeds ({cpu_ms} ms of one core)",
@@ -124,12 +182,14 @@ mod ablated {
                     );
                     println!("  {}: {} ({})", found.entity, found.event, found.oracle);
                     println!("  replay S:{} --without {}", found.seed, safeguard.name());
-                    found.choices.iter().for_each(|choice| println!("    {choice}"));
+                    println!("  {} choices, reduced to {}:", found.choices.len(), trace.len());
+                    trace.iter().for_each(|choice| println!("    {choice}"));
                 }
                 let value = json!({
                     "name": safeguard.name(), "expected": expected, "found": true, "promise": found.promise,
                     "oracle": found.oracle, "entity": found.entity, "event": found.event,
-                    "seed": format!("S:{}", found.seed), "seeds": seeds, "cpu_ms": cpu_ms, "trace": found.choices,
+                    "seed": format!("S:{}", found.seed), "seeds": seeds, "cpu_ms": cpu_ms, "trace": trace,
+                    "shrink_runs": shrunk.map_or(0, |shrunk| shrunk.runs),
                 });
                 return (value, true);
             }

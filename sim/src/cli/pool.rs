@@ -5,6 +5,7 @@
 use crate::plan::Size;
 use crate::probe::Probes;
 use crate::trace::Trace;
+use crate::trace_file::TraceFile;
 use crate::world::World;
 use dormouse_core::safeguard::Safeguards;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -127,8 +128,27 @@ fn run_one(seed: u64, job: &Job) -> One {
                 ..first
             };
         }
+        if let Some(event) = from_trace_differs(seed, job, first.hash) {
+            return One {
+                found: Some(found(seed, "Deterministic", "run from its trace", "world", event, Vec::new())),
+                ..first
+            };
+        }
     }
     first
+}
+
+/// A run from the trace of its choices must be the same run.
+fn from_trace_differs(seed: u64, job: &Job, hash: u128) -> Option<String> {
+    let run = catch_unwind(AssertUnwindSafe(|| {
+        let mut world = World::new(seed, job.size, job.safeguards, Trace::default());
+        world.run();
+        let file = TraceFile::of_run(seed, job.size, std::mem::take(&mut world.chooser.made));
+        let mut again = World::replay(&file, job.safeguards, Trace::default());
+        again.run();
+        again.digest.finish() == hash
+    }));
+    matches!(run, Ok(false)).then(|| "the run from its own trace differs".to_owned())
 }
 
 fn catch(seed: u64, job: &Job) -> One {

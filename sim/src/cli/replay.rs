@@ -1,28 +1,29 @@
-//! `replay`: one seed in words.
+//! `replay`: one seed or trace in words.
 
-use super::{OK, ReplayArgs, USAGE, VIOLATED, parse_seed};
+use super::{OK, ReplayArgs, Run, USAGE, VIOLATED};
 use crate::trace::Trace;
 use crate::world::World;
-use dormouse_core::safeguard::Safeguards;
 use serde_json::json;
 
 pub(super) fn run(args: &ReplayArgs) -> u8 {
-    let Some((size, seed)) = parse_seed(&args.seed) else {
-        eprintln!("{:?} is no seed: write S:123, M:123, L:123 or 123", args.seed);
-        return USAGE;
+    let run = match Run::find(&args.run, args.without.as_deref()) {
+        Ok(run) => run,
+        Err(why) => {
+            eprintln!("{why}");
+            return USAGE;
+        }
     };
-    let safeguards = match &args.without {
-        None => Safeguards::ALL,
-        Some(name) => match super::ablate::without(name) {
-            Ok(safeguards) => safeguards,
-            Err(why) => {
-                eprintln!("{why}");
-                return USAGE;
-            }
-        },
-    };
-    let mut world = World::new(seed, size, safeguards, Trace::kept());
+    let mut world = World::replay(&run.file, run.safeguards, Trace::kept());
     world.run();
+    let unused = world.chooser.unused();
+    if !unused.is_empty() {
+        eprintln!(
+            "the trace has drifted: {} of its {} choices were never come to",
+            unused.len(),
+            run.file.choices.len()
+        );
+        unused.iter().for_each(|choice| eprintln!("  {choice}"));
+    }
     if args.json {
         let violation = world.violation.as_ref().map(|v| {
             json!({ "promise": v.promise.to_string(), "oracle": v.oracle, "entity": v.entity.to_string(), "event": v.event })
@@ -30,8 +31,9 @@ pub(super) fn run(args: &ReplayArgs) -> u8 {
         println!(
             "{}",
             json!({
-                "v": 1, "ok": violation.is_none(), "seed": format!("{size}:{seed}"), "events": world.events,
+                "v": 1, "ok": violation.is_none(), "seed": format!("{}:{}", run.file.size, run.file.seed), "events": world.events,
                 "hash": world.digest.to_string(), "families": world.plan.families.to_string(), "violation": violation,
+                "unused": unused.iter().map(ToString::to_string).collect::<Vec<_>>(),
                 "choices": world.chooser.made.iter().map(ToString::to_string).collect::<Vec<_>>(),
                 "trace": world.trace.lines(),
             })

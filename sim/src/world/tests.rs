@@ -87,3 +87,24 @@ fn a_seed_without_faults_is_quiet() {
     assert_eq!(world.probes.count(Probe::NodeCrashed) + world.probes.count(Probe::HubEvicted), 0);
     assert!(world.probes.count(Probe::BackfillCompleted) > 0, "it works all the same");
 }
+
+#[test]
+fn a_run_from_its_own_trace_is_the_same_run() {
+    for seed in 0..40 {
+        let first = run(seed);
+        let file = TraceFile::of_run(seed, Size::S, first.chooser.made.clone());
+        let mut again = World::replay(&file, Safeguards::ALL, Trace::default());
+        again.run();
+        assert_eq!((again.digest, again.events), (first.digest, first.events), "S:{seed}");
+        assert_eq!(again.chooser.unused(), []);
+    }
+}
+
+#[test]
+fn a_trace_without_choices_is_a_run_without_faults() {
+    let file = TraceFile::of_run(5, Size::S, Vec::new());
+    let mut world = World::replay(&file, Safeguards::ALL, Trace::default());
+    world.run();
+    assert!(world.violation.is_none() && world.finished && world.chooser.made.is_empty());
+    assert!(world.begun().iter().sum::<u32>() > 0);
+}

@@ -17,6 +17,8 @@ const INVISIBLE_US: &[u64] = &[0, 5_000, 60_000, 400_000, 1_500_000];
 struct Writer {
     transaction: Option<TxId>,
     changes_left: u64,
+    /// How many transactions it has begun.
+    begun: u32,
 }
 
 /// What the applications have done and will do.
@@ -33,10 +35,15 @@ impl Workload {
     pub(super) fn new(plan: &Plan) -> Self {
         Self {
             writers: vec![Writer::default(); plan.size.writers() as usize],
-            transactions_left: plan.size.transactions(),
+            transactions_left: plan.transactions,
             values: 0,
             invisible: Vec::new(),
         }
+    }
+
+    /// How many transactions each writer has begun.
+    pub(super) fn begun(&self) -> impl Iterator<Item = u32> {
+        self.writers.iter().map(|writer| writer.begun)
     }
 
     /// Whether everything is written, and visible.
@@ -62,7 +69,7 @@ impl World {
     /// A writer takes its next step: begin, write, or commit.
     pub(super) fn writes(&mut self, writer: u8) {
         self.digest.word(16);
-        let Writer { transaction, changes_left } = self.workload.writers[writer as usize];
+        let Writer { transaction, changes_left, .. } = self.workload.writers[writer as usize];
         let Some(tx) = transaction else { return self.begin_transaction(writer) };
         if self.postgres.open().all(|open| open != tx) {
             self.workload.writers[writer as usize].transaction = None; // Postgres restarted and rolled it back.
@@ -92,13 +99,15 @@ impl World {
             false => 1 + self.draw(writer, 4),
         };
         let tx = self.postgres.begin();
-        self.workload.writers[writer as usize] = Writer { transaction: Some(tx), changes_left: changes };
+        let begun = self.workload.writers[writer as usize].begun + 1;
+        self.workload.writers[writer as usize] = Writer { transaction: Some(tx), changes_left: changes, begun };
         self.queue.push(self.now, Event::Writes { writer });
     }
 
     fn end_transaction(&mut self, writer: u8, tx: TxId) {
         self.workload.writers[writer as usize].transaction = None;
-        if self.draw(writer, 16) == 0 {
+        let rolled_back = (writer, self.workload.writers[writer as usize].begun - 1);
+        if self.draw(writer, 16) == 0 || self.plan.rolled_back.contains(&rolled_back) {
             self.postgres.abort(tx);
         } else if let Some(committed) = self.postgres.commit(self.now, tx) {
             self.trace.note(self.now, || {
