@@ -19,7 +19,7 @@ enum Command {
     Serve(config::Args),
     /// Show where a server stands
     Status(status::Args),
-    /// Show on a private database that nothing is lost, whatever is killed
+    /// See it move: a Postgres, a server, and a page with live clients to cut and a server to kill
     Demo(demo::Args),
     /// Become a client and print every change
     Tail(tail::Args),

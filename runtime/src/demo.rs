@@ -1,4 +1,4 @@
-//! The demonstration: a private Postgres, a server, writers and clients, all in one command.
+//! The demonstration: a Postgres, a server, writers and clients, all in one command.
 
 pub mod audit;
 pub mod chaos;
@@ -9,45 +9,75 @@ pub mod postgres;
 pub mod process;
 pub mod proxy;
 pub mod server;
+pub mod show;
 pub mod workload;
 
 use crate::cli::CommandError;
 use check::{CheckError, Plan, Report};
 
 /// What to show.
-#[derive(Debug, clap::Args)]
+#[derive(clap::Args)]
 pub struct Args {
-    /// Kill everything at random while clients sync, then compare each with Postgres
-    #[arg(long, required = true)]
+    /// Instead of a page: kill everything at random while clients sync, then compare each with Postgres
+    #[arg(long)]
     check: bool,
+    /// The page's port on 127.0.0.1 [default: 7654, or the next that is free]
+    #[arg(long, conflicts_with = "check", value_parser = clap::value_parser!(u16).range(1..))]
+    port: Option<u16>,
+    /// Show on this database, in a schema of its own that is removed at the end [default: that of DATABASE_URL, else a private one]
+    #[arg(long, conflicts_with = "check", value_name = "URL")]
+    database_url: Option<String>,
+    /// About how many rows the largest table starts with [default: 1000, with --check 10000]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(100..=10_000_000))]
+    rows: Option<u32>,
     /// How long to kill, in seconds
-    #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    #[arg(long, requires = "check", default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     seconds: u64,
     /// How many clients
-    #[arg(long, default_value_t = 12, value_parser = clap::value_parser!(u64).range(1..=1_000))]
+    #[arg(long, requires = "check", default_value_t = 12, value_parser = clap::value_parser!(u64).range(1..=1_000))]
     clients: u64,
-    /// About how many rows the largest table starts with
-    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(100..=10_000_000))]
-    rows: u64,
     /// From which the random choices follow; drawn unless given
-    #[arg(long)]
+    #[arg(long, requires = "check")]
     seed: Option<u64>,
     /// Print one object of JSON
-    #[arg(long)]
+    #[arg(long, requires = "check")]
     json: bool,
 }
 
-/// Runs the check, and ends everything that it started, also when it is interrupted.
+/// Without the database's URL, which may hold a password.
+impl std::fmt::Debug for Args {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Args").field("check", &self.check).field("rows", &self.rows).finish_non_exhaustive()
+    }
+}
+
+/// The most rows that a page can show and compare many times a minute.
+const PAGE_ROWS_MAX: u32 = 100_000;
+
+/// Shows the page, or makes the check; ends everything that it started, also when it is interrupted.
 ///
 /// # Errors
-/// When a promise is broken, or the check cannot be made here.
+/// When a promise is broken, or there is no database or port.
 pub async fn run(args: Args) -> Result<(), CommandError> {
     let program = std::env::current_exe().map_err(|error| CommandError::Environment(error.to_string()))?;
+    if args.check {
+        return run_check(args, program).await;
+    }
+    let rows = args.rows.unwrap_or(1_000);
+    if rows > PAGE_ROWS_MAX {
+        return Err(CommandError::Usage(format!("a page shows at most {PAGE_ROWS_MAX} rows; --check takes more")));
+    }
+    let rows = i32::try_from(rows).unwrap_or(i32::MAX);
+    let plan = show::Plan { program, rows, port: args.port, database_url: args.database_url };
+    show::show(&plan, interrupted()).await
+}
+
+async fn run_check(args: Args, program: std::path::PathBuf) -> Result<(), CommandError> {
     let plan = Plan {
         program,
         seconds: args.seconds,
         clients: usize::try_from(args.clients).unwrap_or(usize::MAX),
-        rows: args.rows,
+        rows: args.rows.unwrap_or(10_000).into(),
         // Fits a JSON number of every reader.
         seed: args.seed.unwrap_or_else(|| u64::from(rand::random::<u32>())),
     };
