@@ -1,7 +1,7 @@
 //! The command line: which commands there are, and how they end.
 
 use crate::{bench, config, demo, serve, status, tail, verify};
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::fmt;
 use std::process::ExitCode;
 
@@ -13,9 +13,13 @@ struct Cli {
     command: Command,
 }
 
+/// The name of the command whose settings have more sources than its flags.
+const SERVE: &str = "serve";
+
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serve the rows of a database to clients
+    #[command(after_help = config::HELP)]
     Serve(config::Args),
     /// Show where a server stands
     Status(status::Args),
@@ -82,25 +86,52 @@ impl fmt::Display for CommandError {
 /// Runs the command that the process was called with. Wrong usage prints what is right and ends with status 2.
 #[must_use]
 pub fn run() -> ExitCode {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
-        Err(wrong) => {
-            let status = if wrong.use_stderr() { 2 } else { 0 };
-            let _ = wrong.print(); // A closed terminal is no reason to fail differently.
-            return ExitCode::from(status);
-        }
+    let command = match command() {
+        Ok(command) => command,
+        Err(code) => return code,
     };
-    log_to_stderr(cli.command.log_level());
+    log_to_stderr(command.log_level());
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(why) => return end(&CommandError::Environment(format!("cannot start threads: {why}"))),
     };
-    let outcome = runtime.block_on(cli.command.run());
+    let outcome = runtime.block_on(command.run());
     runtime.shutdown_background();
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => end(&error),
     }
+}
+
+/// The command that the process was called with, or how it ends at once.
+fn command() -> Result<Command, ExitCode> {
+    let usage = |wrong: clap::Error| {
+        let status = if wrong.use_stderr() { 2 } else { 0 };
+        let _ = wrong.print(); // A closed terminal is no reason to fail differently.
+        ExitCode::from(status)
+    };
+    let mut strict = Cli::command();
+    strict.build(); // So that `serve` knows its full name.
+    let matches = Cli::command().mut_subcommand(SERVE, config::lenient).try_get_matches().map_err(usage)?;
+    match (matches.subcommand(), strict.find_subcommand(SERVE)) {
+        (Some((SERVE, flags)), Some(serve)) => match config::load(serve, flags, &|name| std::env::var_os(name)) {
+            Ok(config::Loaded::Serve(args)) => Ok(Command::Serve(*args)),
+            Ok(config::Loaded::Print(text)) => {
+                print(&text);
+                Err(ExitCode::SUCCESS)
+            }
+            Err((error, text)) => {
+                text.iter().for_each(|text| print(text));
+                Err(end(&error))
+            }
+        },
+        _ => Cli::from_arg_matches(&matches).map(|cli| cli.command).map_err(usage),
+    }
+}
+
+fn print(text: &str) {
+    use std::io::Write;
+    let _ = std::io::stdout().write_all(text.as_bytes()); // A reader that has seen enough closes our output.
 }
 
 fn end(error: &CommandError) -> ExitCode {

@@ -1,4 +1,14 @@
-//! What `dormouse serve` can be told, on the command line or in the environment.
+//! What `dormouse serve` can be told: on the command line, in the environment, or in a file.
+
+mod file;
+mod load;
+mod print;
+mod source;
+#[cfg(test)]
+mod tests;
+
+pub use load::{Loaded, lenient, load};
+pub use source::Fault;
 
 use crate::access::Access;
 use crate::cli::CommandError;
@@ -7,12 +17,28 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// How to serve.
+/// Said below `serve --help`.
+pub const HELP: &str = "Each setting can be given as a flag, as an environment variable, or as a line `name = value` of the file that --config \
+    names (TOML; the names are the flags' without dashes). Flags win over the environment, the environment over the file, the file over the defaults. \
+    `serve --print-config` shows what is in force and where it comes from.";
+
+/// How to serve. This is the only list of settings: what is added here can be set in every way.
+///
+/// A value that is a secret is marked with `hide_env_values`: it is printed nowhere.
 #[derive(Clone, clap::Args)]
 pub struct Args {
-    /// The database, as in postgres://user:password@host:5432/database
-    #[arg(long, env = "DORMOUSE_DATABASE_URL", hide_env_values = true)]
+    /// Read settings from this file, too
+    #[arg(long, env = "DORMOUSE_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Print the settings in force, each with its source, and end; no database is needed
+    #[arg(long)]
+    pub print_config: bool,
+    /// The database, as in postgres://user:password@host:5432/database; DATABASE_URL is read when nothing else names one
+    #[arg(long, env = "DORMOUSE_DATABASE_URL", hide_env_values = true, value_name = "URL")]
     pub database_url: String,
+    /// Read the database's URL from this file, so that no process list or environment shows its password
+    #[arg(long, env = "DORMOUSE_DATABASE_URL_FILE", value_name = "FILE", conflicts_with = "database_url")]
+    database_url_file: Option<PathBuf>,
     /// Where to listen: an address and a port; port 0 takes any free one
     #[arg(long, env = "DORMOUSE_LISTEN", default_value = "127.0.0.1:7654")]
     pub listen: String,
@@ -68,13 +94,49 @@ impl std::fmt::Debug for Args {
 }
 
 impl Args {
+    /// Everything that is wrong with these settings, alone or together, as far as it can be told without a database.
+    #[must_use]
+    pub fn faults(&self) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        let mut unless = |holds: bool, key, why: &str| {
+            if !holds {
+                faults.push(Fault::new(key, why));
+            }
+        };
+        unless(self.keep_min <= self.keep_max, "keep-max", "history cannot be kept for less than keep-min");
+        unless(self.hubs != Some(0), "hubs", "at least one hub is needed to serve anybody");
+        unless(
+            self.connections_max != Some(0),
+            "connections-max",
+            "at least one connection is needed to serve anybody",
+        );
+        for (key, time) in [
+            ("registration-ttl", self.registration_ttl),
+            ("greet-timeout", self.greet_timeout),
+            ("silence-timeout", self.silence_timeout),
+        ] {
+            unless(!time.is_zero(), key, "with no time at all nobody could stay");
+        }
+        if let Some(dir) = self.spool_dir.as_ref().filter(|dir| !dir.is_dir()) {
+            faults.push(Fault::new("spool-dir", format!("{} is no folder", dir.display())));
+        }
+        match self.address() {
+            Ok(address) => faults.extend(self.access(address).err().map(|why| Fault::new("auth", why.to_string()))),
+            Err(why) => faults.push(Fault::new("listen", why.to_string())),
+        }
+        if !self.database_url.is_empty() {
+            let judged = db::judge_url(&self.database_url);
+            faults.extend(judged.err().map(|why| Fault::new("database-url", why.reason())));
+        }
+        faults
+    }
+
     /// Where to listen.
     ///
     /// # Errors
     /// When it is no address and port, or no address of this machine can be found for it.
     pub fn address(&self) -> Result<SocketAddr, CommandError> {
-        let wrong =
-            || CommandError::Usage(format!("--listen {} is no address and port, as in 127.0.0.1:7654", self.listen));
+        let wrong = || CommandError::Usage(format!("{} is no address and port, as in 127.0.0.1:7654", self.listen));
         self.listen.to_socket_addrs().ok().and_then(|mut addresses| addresses.next()).ok_or_else(wrong)
     }
 
@@ -122,47 +184,4 @@ fn duration(text: &str) -> Result<Duration, String> {
     };
     let number: u64 = number.parse().map_err(|_| "a duration begins with a number".to_string())?;
     number.checked_mul(unit_ms).map(Duration::from_millis).ok_or_else(|| "this is too long".into())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use clap::Parser;
-
-    #[derive(Parser)]
-    struct Command {
-        #[command(flatten)]
-        args: Args,
-    }
-
-    fn args(more: &[&str]) -> Args {
-        let all = ["serve", "--database-url", "postgres://u:secret@h/d"].iter().chain(more);
-        Command::try_parse_from(all).map(|command| command.args).unwrap_or_else(|why| panic!("{why}"))
-    }
-
-    #[test]
-    fn durations_have_a_unit() {
-        for (text, ms) in [("500ms", 500), ("10s", 10_000), ("5m", 300_000), ("24h", 86_400_000), ("7d", 604_800_000)] {
-            assert_eq!(duration(text), Ok(Duration::from_millis(ms)));
-        }
-        for wrong in ["", "10", "s", "10 s", "-1s", "1w", "99999999999999999d"] {
-            assert!(duration(wrong).is_err(), "{wrong:?} is no duration");
-        }
-    }
-
-    #[test]
-    fn nobody_is_let_in_by_accident() {
-        let judge = |args: Args| args.address().and_then(|address| args.access(address)).is_ok();
-        assert!(judge(args(&[])));
-        assert!(judge(args(&["--listen", "[::1]:0"])));
-        assert!(!judge(args(&["--listen", "0.0.0.0:0"])));
-        assert!(judge(args(&["--listen", "0.0.0.0:0", "--insecure"])));
-        assert!(!judge(args(&["--auth", "/nonexistent/credentials"])));
-        assert!(!judge(args(&["--listen", "nowhere"])));
-    }
-
-    #[test]
-    fn the_password_is_not_printed() {
-        assert!(!format!("{:?}", args(&[])).contains("secret"));
-    }
 }

@@ -26,12 +26,14 @@ mod status;
 #[cfg(test)]
 mod tests;
 mod types;
+mod url;
 
 pub(crate) use config::SESSION_OPTIONS;
 pub use config::{Config, Selection};
 pub(crate) use failure::is_refusal_code;
 pub use registry::Registration;
 pub use status::SourceStatus;
+pub use url::{REDACTED, judge as judge_url, redact};
 
 use dormouse_core::fault::Failure;
 use dormouse_core::position::Lsn;

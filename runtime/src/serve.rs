@@ -186,7 +186,7 @@ fn replication_config(args: &Args) -> core_replication::Config {
         lease_ttl: LEASE_TTL,
         lease_renew_every: LEASE_TTL / 3,
         keep_min: args.keep_min,
-        keep_max: args.keep_max.max(args.keep_min),
+        keep_max: args.keep_max,
         seed: rand::random(),
         ..core_replication::Config::default()
     }
