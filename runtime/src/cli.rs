@@ -20,7 +20,7 @@ const SERVE: &str = "serve";
 enum Command {
     /// Serve the rows of a database to clients
     #[command(after_help = config::HELP)]
-    Serve(config::Args),
+    Serve(Box<config::Args>),
     /// Show where a server stands
     Status(status::Args),
     /// See it move: a Postgres, a server, and a page with live clients to cut and a server to kill
@@ -36,7 +36,7 @@ enum Command {
 impl Command {
     async fn run(self) -> Result<(), CommandError> {
         match self {
-            Self::Serve(args) => serve::run(args).await,
+            Self::Serve(args) => serve::run(*args).await,
             Self::Status(args) => status::run(args).await,
             Self::Demo(args) => demo::run(args).await,
             Self::Tail(args) => tail::run(args).await,
@@ -115,7 +115,7 @@ fn command() -> Result<Command, ExitCode> {
     let matches = Cli::command().mut_subcommand(SERVE, config::lenient).try_get_matches().map_err(usage)?;
     match (matches.subcommand(), strict.find_subcommand(SERVE)) {
         (Some((SERVE, flags)), Some(serve)) => match config::load(serve, flags, &|name| std::env::var_os(name)) {
-            Ok(config::Loaded::Serve(args)) => Ok(Command::Serve(*args)),
+            Ok(config::Loaded::Serve(args)) => Ok(Command::Serve(args)),
             Ok(config::Loaded::Print(text)) => {
                 print(&text);
                 Err(ExitCode::SUCCESS)
