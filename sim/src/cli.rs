@@ -1,6 +1,7 @@
 //! The command line: fuzz, replay, shrink, ablate.
 
 mod ablate;
+mod coverage;
 mod fuzz;
 mod pool;
 mod replay;
@@ -38,6 +39,8 @@ enum Command {
     Replay(ReplayArgs),
     /// Reduces a failing seed or trace to the few choices that matter, and prints them as a trace.
     Shrink(ShrinkArgs),
+    /// Shows which faults fell into which phases, and how often. Exit status 1 when a possible pair was never reached.
+    Coverage(CoverageArgs),
     /// Switches off one safeguard after the other: a violation must be found for each.
     Ablate(AblateArgs),
 }
@@ -122,6 +125,25 @@ struct ShrinkArgs {
 }
 
 #[derive(Debug, Args)]
+struct CoverageArgs {
+    /// How many seeds.
+    #[arg(long, default_value_t = 10_000)]
+    seeds: u64,
+    /// The first seed.
+    #[arg(long, default_value_t = 0)]
+    from: u64,
+    /// How large the worlds are.
+    #[arg(long, default_value = "S")]
+    size: SizeArg,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+    /// How many threads; as many as there are cores unless given.
+    #[arg(long)]
+    threads: Option<usize>,
+}
+
+#[derive(Debug, Args)]
 struct AblateArgs {
     /// Only this safeguard.
     name: Option<String>,
@@ -152,6 +174,7 @@ pub fn run() -> ExitCode {
         Command::Fuzz(args) => fuzz::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Shrink(args) => shrink::run(&args),
+        Command::Coverage(args) => coverage::run(&args),
         Command::Ablate(args) => ablate::run(&args),
     };
     ExitCode::from(status)

@@ -5,6 +5,7 @@
 
 pub mod chooser;
 pub mod cli;
+pub mod coverage;
 pub mod digest;
 pub mod entity;
 pub mod oracle;

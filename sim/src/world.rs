@@ -2,6 +2,7 @@
 
 mod attack;
 mod client;
+mod cover;
 mod database;
 mod event;
 mod fault;
@@ -16,6 +17,7 @@ mod workload;
 pub use event::{Event, Queue};
 
 use crate::chooser::{Chooser, Kind};
+use crate::coverage::Reached;
 use crate::digest::Digest;
 use crate::entity::{Entities, Entity, HUBS, NODES};
 use crate::oracle::{Oracle, Promise, Violation};
@@ -53,6 +55,8 @@ pub struct World {
     pub digest: Digest,
     /// What was reached.
     pub probes: Probes,
+    /// Which faults fell into which phases.
+    pub reached: Reached,
     /// The first promise that broke.
     pub violation: Option<Violation>,
     /// What happened, in words, when somebody wants to read it.
@@ -112,6 +116,7 @@ impl World {
             events: 0,
             digest: Digest::default(),
             probes: Probes::default(),
+            reached: Reached::default(),
             violation: None,
             trace,
             chooser,
@@ -251,6 +256,9 @@ impl World {
     fn choose(&mut self, kind: Kind, entity: Entity, bound: u64, weight: u32) -> u64 {
         let before = self.chooser.made.len();
         let pick = self.chooser.choose(self.now, kind, entity, bound, weight);
+        if pick != 0 {
+            self.cover(kind, entity);
+        }
         if pick != 0 && self.trace.wanted() {
             let choice = self.chooser.made[before];
             self.trace.note(self.now, || format!("** {choice}"));

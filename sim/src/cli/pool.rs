@@ -2,6 +2,7 @@
 
 #![expect(clippy::disallowed_types, reason = "the worker pool is no part of a simulated world")]
 
+use crate::coverage::{Coverage, Reached};
 use crate::plan::Size;
 use crate::probe::Probes;
 use crate::trace::Trace;
@@ -50,6 +51,7 @@ pub(super) struct Outcome {
     /// The digests of all runs, added: whatever thread ran them, in whatever order.
     pub hash: u128,
     pub probes: Probes,
+    pub coverage: Coverage,
     pub violations: Vec<Found>,
     pub cores: usize,
 }
@@ -91,13 +93,14 @@ fn work(job: &Job, began: Instant, next: &AtomicU64, stop: &AtomicBool, outcome:
         all.events += run.events;
         all.hash = all.hash.wrapping_add(run.hash);
         all.probes.add(&run.probes);
+        all.coverage.add(&run.reached);
         if let Some(found) = run.found {
             all.violations.push(found);
             if all.violations.len() >= job.violations_max {
                 stop.store(true, Ordering::Relaxed);
             }
         }
-        if job.progress && all.count.is_multiple_of(1_000) {
+        if job.progress && all.count.is_multiple_of(5_000) {
             let seconds = began.elapsed().as_secs().max(1);
             eprintln!(
                 "{} seeds, {} seeds/s, {} violations, {} probes unhit",
@@ -114,6 +117,7 @@ struct One {
     events: u64,
     hash: u128,
     probes: Probes,
+    reached: Reached,
     found: Option<Found>,
 }
 
@@ -159,14 +163,20 @@ fn catch(seed: u64, job: &Job) -> One {
             let choices = world.chooser.made.iter().map(ToString::to_string).collect();
             found(seed, &v.promise.to_string(), v.oracle, &v.entity.to_string(), v.event.clone(), choices)
         });
-        One { events: world.events, hash: world.digest.finish(), probes: world.probes.clone(), found: violation }
+        One {
+            events: world.events,
+            hash: world.digest.finish(),
+            probes: world.probes.clone(),
+            reached: world.reached,
+            found: violation,
+        }
     }));
     run.unwrap_or_else(|panic| {
         let why = panic.downcast_ref::<String>().cloned();
         let why = why.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
         let event = format!("panicked: {}", why.unwrap_or_default());
         let found = Some(found(seed, "Invariant", "panic", "world", event, Vec::new()));
-        One { events: 0, hash: u128::from(seed), probes: Probes::default(), found }
+        One { events: 0, hash: u128::from(seed), probes: Probes::default(), reached: Reached::default(), found }
     })
 }
 

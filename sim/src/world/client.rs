@@ -193,7 +193,7 @@ impl World {
         let entity = Entity::Client(client);
         let weight = if self.plan.has(Family::Latency) { per_mille(100) } else { per_mille(10) };
         let after = self.delay(Kind::StoreLatency, entity, STORE_US, weight);
-        let fails = if self.plan.has(Family::ClientCrash) { per_mille(8) } else { 0 };
+        let fails = if self.plan.has(Family::ClientCrash) { per_mille(8) } else { 0 } * self.given_up(client);
         let fate = self.choose(Kind::StoreFails, entity, 3, fails);
         if fate != 0 {
             self.hit(Probe::StoreFailed);

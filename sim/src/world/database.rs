@@ -44,7 +44,8 @@ impl World {
             (true, false) => per_mille(15),
             (true, true) => per_mille(60),
         };
-        match self.choose(Kind::QuestionFate, entity, 4, weight) {
+        let danger = if let Entity::Replication(node) = entity { self.danger(node).min(8) } else { 1 };
+        match self.choose(Kind::QuestionFate, entity, 4, weight * danger) {
             0 => Fate::Answered,
             1 => Fate::Fails,
             2 => Fate::AnswerLost,

@@ -2,6 +2,7 @@
 
 use super::{Event, World};
 use crate::chooser::{Kind, per_mille};
+use crate::coverage::Phase;
 use crate::entity::{Entity, HUBS, NODES};
 use crate::oracle::Promise;
 use crate::plan::Family;
@@ -36,21 +37,36 @@ impl World {
         if self.plan.has(family) { weight } else { 0 }
     }
 
+    /// How much more often faults come while a replicator is in a short window that they must hit too.
+    pub(super) fn danger(&self, node: u8) -> u32 {
+        match self.replication_phase(node) {
+            Phase::ReplicationStopping => 24,
+            Phase::ReplicationRecording => 4,
+            _ => 1,
+        }
+    }
+
+    /// The same for a connection whose client has given it up already.
+    pub(super) fn given_up(&self, client: u8) -> u32 {
+        match self.client_phase(client) {
+            Phase::ClientOffline | Phase::ClientConnecting => 12,
+            _ => 1,
+        }
+    }
+
     fn server_faults(&mut self) {
         for node in 0..NODES {
-            let weight = self.weight(Family::NodeCrash, per_mille(5));
-            let recording = self.replications[node as usize].recording > 0;
-            let weight = if recording { weight * 4 } else { weight };
+            let weight = self.weight(Family::NodeCrash, per_mille(5)) * self.danger(node);
             if self.happens(Kind::CrashAnytime, Entity::Node(node), weight) {
                 self.crash_node(node);
             }
         }
         for node in 0..NODES {
-            let weight = self.weight(Family::Drain, per_mille(6));
+            let weight = self.weight(Family::Drain, per_mille(6)) * self.danger(node);
             if self.happens(Kind::Drain, Entity::Node(node), weight) {
                 self.stop_node(node);
             }
-            let weight = self.weight(Family::HalfOpen, per_mille(6));
+            let weight = self.weight(Family::HalfOpen, per_mille(6)) * self.danger(node);
             if self.happens(Kind::DarkStream, Entity::Replication(node), weight) {
                 self.hit(Probe::StreamDark);
                 self.replications[node as usize].dark = self.replications[node as usize].stream.is_some();
@@ -62,7 +78,7 @@ impl World {
                 self.evict(hub);
             }
         }
-        let weight = self.weight(Family::Pause, per_mille(8));
+        let weight = self.weight(Family::Pause, per_mille(8)) * self.danger(0);
         let pause = self.choose(Kind::Pause, Entity::Replication(0), PAUSE_US.len() as u64, weight);
         if pause != 0 {
             self.pause(Duration::from_micros(PAUSE_US[usize::try_from(pause).unwrap_or(0)]));
@@ -72,6 +88,8 @@ impl World {
     fn database_faults(&mut self) {
         let weight = self.weight(Family::ConnectionDrop, per_mille(8));
         for entity in [Entity::Replication(0), Entity::Replication(1), Entity::Hub(0), Entity::Hub(1)] {
+            let danger = if let Entity::Replication(node) = entity { self.danger(node) } else { 1 };
+            let weight = weight * danger;
             if self.happens(Kind::DropConnection, entity, weight) {
                 self.hit(Probe::ConnectionDropped);
                 self.lose_connections(entity);
@@ -128,14 +146,14 @@ impl World {
         let all: Vec<_> = self.network.connections.iter().map(|(id, c)| (*id, c.client)).collect();
         for (id, client) in all {
             let entity = Entity::Client(client);
-            let weight = self.weight(Family::Cuts, per_mille(12));
+            let weight = self.weight(Family::Cuts, per_mille(12)) * self.given_up(client);
             let cut = self.choose(Kind::Cut, entity, 3, weight);
             if cut != 0 {
                 self.hit(Probe::ConnectionCut);
                 self.cut(id, cut == 1);
                 continue;
             }
-            let weight = self.weight(Family::HalfOpen, per_mille(8));
+            let weight = self.weight(Family::HalfOpen, per_mille(8)) * self.given_up(client) * 2;
             let dark = self.choose(Kind::HalfOpen, entity, 4, weight);
             if dark != 0 {
                 if dark != 2 {

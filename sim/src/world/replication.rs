@@ -221,7 +221,7 @@ impl World {
         };
         // Answers to a life that was short are the likeliest to be taken for answers to the next.
         let young = self.now.since(self.replications[node as usize].born) < YOUNG;
-        let weight = if young { weight * 4 } else { weight };
+        let weight = if young { weight * 4 } else { weight } * self.danger(node);
         let crashes = self.happens(Kind::CrashAtOutput, Entity::Replication(node), weight);
         if crashes {
             self.crash_node(node);

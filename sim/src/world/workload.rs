@@ -46,6 +46,11 @@ impl Workload {
         self.writers.iter().map(|writer| writer.begun)
     }
 
+    /// Whether a commit is not visible yet.
+    pub(super) const fn has_invisible(&self) -> bool {
+        !self.invisible.is_empty()
+    }
+
     /// Whether everything is written, and visible.
     pub(super) fn is_done(&self) -> bool {
         self.transactions_left == 0
