@@ -2,6 +2,7 @@
 
 mod chaos;
 mod commands;
+mod doctor;
 mod end_to_end;
 mod hostile;
 mod operations;

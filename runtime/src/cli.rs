@@ -1,6 +1,6 @@
 //! The command line: which commands there are, and how they end.
 
-use crate::{bench, config, demo, serve, status, tail, verify};
+use crate::{bench, config, demo, doctor, serve, status, tail, verify};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::fmt;
 use std::process::ExitCode;
@@ -21,6 +21,8 @@ enum Command {
     /// Serve the rows of a database to clients
     #[command(after_help = config::HELP)]
     Serve(Box<config::Args>),
+    /// Examine a database: what is in the way of serving it, each with its remedy
+    Doctor(doctor::Args),
     /// Show where a server stands
     Status(status::Args),
     /// See it move: a Postgres, a server, and a page with live clients to cut and a server to kill
@@ -37,6 +39,7 @@ impl Command {
     async fn run(self) -> Result<(), CommandError> {
         match self {
             Self::Serve(args) => serve::run(*args).await,
+            Self::Doctor(args) => doctor::run(args).await,
             Self::Status(args) => status::run(args).await,
             Self::Demo(args) => demo::run(args).await,
             Self::Tail(args) => tail::run(args).await,
@@ -49,6 +52,8 @@ impl Command {
     const fn log_level(&self) -> &'static str {
         match self {
             Self::Serve(_) => "info",
+            // What a replication connection that fails has to say is in the finding.
+            Self::Doctor(_) => "warn,pgwire_replication=off",
             Self::Status(_) | Self::Demo(_) | Self::Tail(_) | Self::Verify(_) | Self::Bench(_) => "warn",
         }
     }

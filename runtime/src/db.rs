@@ -28,9 +28,11 @@ mod tests;
 mod types;
 mod url;
 
+pub(crate) use catalogue::{KEY, quoted};
 pub(crate) use config::SESSION_OPTIONS;
 pub use config::{Config, Selection};
 pub(crate) use failure::is_refusal_code;
+pub(crate) use migrate::VERSION as SCHEMA_VERSION;
 pub use registry::Registration;
 pub use status::SourceStatus;
 pub use url::{REDACTED, judge as judge_url, redact};

@@ -10,6 +10,11 @@ use dormouse_core::replication::{ReadSource, StartStream};
 use dormouse_core::source::SourceItem;
 use std::future::Future;
 
+/// Whether a replication connection can be had, in words when not. It touches no slot.
+pub(crate) async fn try_replication_connection(config: &tokio_postgres::Config) -> Result<(), String> {
+    stream::try_connection(config).await.map_err(|why| why.reason().to_owned())
+}
+
 /// A source of decoded changes, shared between the one who reads and the one who confirms.
 pub trait Source: Send + Sync + 'static {
     /// Answers [`StartStream`]: opens the stream, ending one that is open.

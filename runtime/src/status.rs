@@ -57,3 +57,18 @@ async fn fetch(url: &Uri, path: &str) -> Result<String, CommandError> {
     }
     String::from_utf8(body.to_vec()).map_err(|why| CommandError::Failed(format!("{url} answered with no text: {why}")))
 }
+
+/// A size for people, as in `1.5 GiB`.
+#[must_use]
+pub fn bytes(count: u64) -> String {
+    let mut unit = 0;
+    let mut size = count;
+    let mut tenths = 0;
+    while size >= 1024 && unit < 5 {
+        tenths = size % 1024 * 10 / 1024;
+        size /= 1024;
+        unit += 1;
+    }
+    let unit = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"][unit];
+    if size < 10 && unit != "B" { format!("{size}.{tenths} {unit}") } else { format!("{size} {unit}") }
+}

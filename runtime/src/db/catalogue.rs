@@ -19,7 +19,7 @@ pub(super) struct Table {
 
 /// The columns by which replicas tell the rows of `pg_class c` apart, as the stream names a deleted row: the replica identity's
 /// index if one is chosen, else the primary key. NULL when there is none, or when Postgres could not use it for updates.
-pub(super) const KEY: &str = "(select array_agg(a.attname::text order by k.n) from pg_index i \
+pub(crate) const KEY: &str = "(select array_agg(a.attname::text order by k.n) from pg_index i \
      cross join lateral unnest(i.indkey) with ordinality k (attnum, n) \
      join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum \
      where i.indrelid = c.oid and k.n <= i.indnkeyatts and i.indisvalid and i.indisunique and i.indimmediate \
@@ -84,7 +84,7 @@ impl Database {
 }
 
 /// Quotes an identifier.
-pub(super) fn quoted(name: &str) -> String {
+pub(crate) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 

@@ -59,7 +59,7 @@ impl Config {
         self
     }
 
-    pub(super) fn parsed(&self) -> Result<tokio_postgres::Config, Failure> {
+    pub(crate) fn parsed(&self) -> Result<tokio_postgres::Config, Failure> {
         // The parser's own words could quote the URL, and with it a password.
         let wrong = |_| {
             Failure::Refused(

@@ -8,6 +8,10 @@ use tokio_postgres::Transaction;
 /// One script per version, in order. A script is never changed once it was released.
 const MIGRATIONS: [&str; 1] = [include_str!("schema.sql")];
 
+/// The version of the schema that this program makes.
+#[expect(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "there are few migrations")]
+pub(crate) const VERSION: i32 = MIGRATIONS.len() as i32;
+
 /// Serializes the nodes that start at once. Any number would do, as long as it stays.
 const ADVISORY_LOCK: i64 = 0x646f_726d_6f75_7365;
 
@@ -47,8 +51,12 @@ async fn run(transaction: &Transaction<'_>) -> Result<(), Failure> {
         let row = transaction.query_one("select version from dormouse.version", &[]).await.map_err(failure::of)?;
         row.get(0)
     } else {
-        let create = "create schema if not exists dormouse; \
-             create table dormouse.version (version integer not null); \
+        // Where an administrator made it for us, we may not be allowed to.
+        let has_schema = transaction.query_one("select to_regnamespace('dormouse') is not null", &[]).await;
+        if !has_schema.map_err(failure::of)?.get::<_, bool>(0) {
+            transaction.batch_execute("create schema dormouse").await.map_err(failure::of)?;
+        }
+        let create = "create table dormouse.version (version integer not null); \
              insert into dormouse.version values (0)";
         transaction.batch_execute(create).await.map_err(failure::of)?;
         0

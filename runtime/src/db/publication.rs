@@ -69,8 +69,12 @@ impl Database {
 
     /// Ours names every table of the selection that can be published without disturbing the application, one by one.
     async fn keep_publication(&self) -> Result<(), Failure> {
-        let wanted = self.selected_tables().await?;
         let name = self.publication();
+        if self.is_publication_of_another_role(&name).await? {
+            tracing::debug!(publication = name, "another role made the publication: it stays as it is");
+            return self.check_publication(&name).await;
+        }
+        let wanted = self.selected_tables().await?;
         let client = self.control().get().await?;
         let sql = "select case when c.oid is not null then format('%I.%I', n.nspname, c.relname) end from pg_publication p \
              left join pg_publication_rel r on r.prpubid = p.oid left join pg_class c on c.oid = r.prrelid \
@@ -97,6 +101,14 @@ impl Database {
             }
         }
         Ok(())
+    }
+
+    /// Whether an administrator made the publication of our name for us, who may neither own its tables nor alter it.
+    async fn is_publication_of_another_role(&self, name: &str) -> Result<bool, Failure> {
+        let client = self.control().get().await?;
+        let sql = "select not pg_has_role(pubowner, 'USAGE') from pg_publication where pubname = $1";
+        let row = client.query_opt(sql, &[&name]).await.map_err(failure::of)?;
+        Ok(row.is_some_and(|row| row.get(0)))
     }
 
     /// The quoted names of the tables that the selection names and that can be published.

@@ -1,5 +1,7 @@
 //! A private Postgres cluster: made in a moment, killed and started again at will, gone with its owner.
 
+mod standby;
+
 use super::postgres::Postgres;
 use super::process;
 use std::fs;

@@ -29,10 +29,11 @@ impl Postgres {
         Ok(Self { bin, version, run_as: ordinary_user()? })
     }
 
-    /// A command of the server's, to be run as the server's user.
+    /// A program of the server's: beside it, or, where the system keeps clients elsewhere, in `PATH`.
     #[must_use]
     pub fn program(&self, name: &str) -> PathBuf {
-        self.bin.join(name)
+        let beside = self.bin.join(name);
+        if beside.is_file() { beside } else { name.into() }
     }
 
     /// Lets `command` run as the server's user, in a folder that this user may enter.

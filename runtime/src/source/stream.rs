@@ -134,28 +134,15 @@ impl StreamSource {
     }
 
     fn config(&self, from: Lsn) -> Result<ReplicationConfig, Failure> {
-        let config = self.database.connection();
-        let host = match config.get_hosts().first() {
-            Some(Host::Tcp(name)) => name.clone(),
-            #[cfg(unix)]
-            Some(Host::Unix(path)) => path.display().to_string(),
-            None => return Err(Failure::Refused("the database URL names no host".into())),
-        };
-        let user = config.get_user().unwrap_or("postgres");
-        let password = String::from_utf8_lossy(config.get_password().unwrap_or_default()).into_owned();
-        let database = config.get_dbname().unwrap_or(user);
         // Unquoted, the server would fold the publication's name to lower case.
-        let publication = format!("\"{}\"", self.database.publication().replace('"', "\"\""));
-        let mut stream = ReplicationConfig::new(host, user, password, database, self.database.slot_name(), publication);
-        stream.port = config.get_ports().first().copied().unwrap_or(5432);
+        let publication = crate::db::quoted(&self.database.publication());
+        let mut stream = session(self.database.connection(), self.database.slot_name(), publication)?;
         stream.start_lsn = pgwire_replication::Lsn(from.0);
         // Nothing is confirmed by merely starting.
         stream.ack_lsn = Some(pgwire_replication::Lsn(0));
         stream.status_interval = STATUS_EVERY;
         stream.idle_wakeup_interval = SILENCE_MAX;
         stream.buffer_events = BUFFER_MESSAGES;
-        stream.application_name = Some(APPLICATION_NAME.into());
-        stream.options = Some(format!("{SESSION_OPTIONS} -c wal_sender_timeout={}", SENDER_TIMEOUT.as_millis()));
         Ok(stream)
     }
 
@@ -198,6 +185,32 @@ impl StreamSource {
         }
         open.translate()
     }
+}
+
+/// How to open a replication session.
+fn session(config: &tokio_postgres::Config, slot: String, publication: String) -> Result<ReplicationConfig, Failure> {
+    let host = match config.get_hosts().first() {
+        Some(Host::Tcp(name)) => name.clone(),
+        #[cfg(unix)]
+        Some(Host::Unix(path)) => path.display().to_string(),
+        None => return Err(Failure::Refused("the database URL names no host".into())),
+    };
+    let user = config.get_user().unwrap_or("postgres");
+    let password = String::from_utf8_lossy(config.get_password().unwrap_or_default()).into_owned();
+    let database = config.get_dbname().unwrap_or(user);
+    let mut session = ReplicationConfig::new(host, user, password, database, slot, publication);
+    session.port = config.get_ports().first().copied().unwrap_or(5432);
+    session.application_name = Some(APPLICATION_NAME.into());
+    session.options = Some(format!("{SESSION_OPTIONS} -c wal_sender_timeout={}", SENDER_TIMEOUT.as_millis()));
+    Ok(session)
+}
+
+/// Opens a replication session, asks who the server is, and ends it. It touches no slot.
+pub(super) async fn try_connection(config: &tokio_postgres::Config) -> Result<(), Failure> {
+    let session = session(config, String::new(), String::new())?;
+    let mut client = ReplicationClient::connect_gated(session).await.map_err(|why| failure(&why))?;
+    client.identify_system().await.map_err(|why| failure(&why))?;
+    Ok(())
 }
 
 impl Source for StreamSource {
