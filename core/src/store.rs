@@ -6,7 +6,7 @@ mod table;
 mod tests;
 
 pub use memory::MemoryStore;
-pub use table::{StoredRow, Table, Tables};
+pub use table::{StoredRow, Table, Tables, merge};
 
 use crate::ask::Question;
 use crate::change::{Chunk, Page, Relation};

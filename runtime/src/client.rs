@@ -20,13 +20,15 @@
 mod address;
 mod driver;
 mod socket;
+pub mod sqlite;
 mod store;
 #[cfg(test)]
 mod tests;
 
 pub use address::Address;
-pub use store::Store;
+pub use store::{Replica, Store};
 
+use driver::Life;
 use dormouse_core::change::Scope;
 use dormouse_core::client::{ClientPhase, Config, Notice};
 use dormouse_core::fault::{Failure, PeerFault};
@@ -117,7 +119,15 @@ pub struct Client<S> {
     status: watch::Receiver<Status>,
     notices: broadcast::Sender<Notice>,
     stop: mpsc::Sender<bool>,
-    driver: AbortOnDropHandle<()>,
+    driver: Option<AbortOnDropHandle<()>>,
+    life: Life,
+}
+
+/// Ends it at once, as a crash would. Nothing is stored any more once this returns, or once whoever takes the store has it.
+impl<S> Drop for Client<S> {
+    fn drop(&mut self) {
+        self.life.end();
+    }
 }
 
 impl<S: Store> Client<S> {
@@ -143,9 +153,10 @@ impl<S: Store> Client<S> {
         let (status, watched) = watch::channel(first);
         let (notices, _) = broadcast::channel(NOTICES_KEPT);
         let (stop, stops) = mpsc::channel(1);
-        let driver = driver::Driver::new(options, Arc::clone(&store), status, notices.clone());
-        let driver = AbortOnDropHandle::new(tokio::spawn(driver.run(stops)));
-        Self { store, status: watched, notices, stop, driver }
+        let life = Life::begin();
+        let driver = driver::Driver::new(options, Arc::clone(&store), status, notices.clone(), life.clone());
+        let driver = Some(AbortOnDropHandle::new(tokio::spawn(driver.run(stops))));
+        Self { store, status: watched, notices, stop, driver, life }
     }
 
     /// Looks at the store between two of its transactions. Keep it short: nothing is applied meanwhile.
@@ -202,8 +213,10 @@ impl<S: Store> Client<S> {
         self.end(true).await;
     }
 
-    async fn end(self, forget: bool) {
+    async fn end(mut self, forget: bool) {
         let _ = self.stop.send(forget).await;
-        let _ = tokio::time::timeout(CLOSE_TIMEOUT, self.driver).await;
+        if let Some(driver) = self.driver.take() {
+            let _ = tokio::time::timeout(CLOSE_TIMEOUT, driver).await;
+        }
     }
 }

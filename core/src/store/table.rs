@@ -22,6 +22,10 @@ impl StoredRow {
         let hash = row_hash(relation, &row);
         Self { relation: Arc::clone(relation), row, hash }
     }
+
+    fn parts(&self) -> (&Relation, &Row) {
+        (&self.relation, &self.row)
+    }
 }
 
 /// The rows of one table.
@@ -72,7 +76,7 @@ impl Table {
             self.put(key, StoredRow::new(relation, row.clone()));
             return 1;
         };
-        let new = StoredRow::new(relation, merge(Some(old), relation, row));
+        let new = StoredRow::new(relation, merge(Some(old.parts()), relation, row));
         self.sum = self.sum.wrapping_sub(old.hash).wrapping_add(new.hash);
         *old = new;
         0
@@ -128,7 +132,7 @@ impl Tables {
             Change::Move { old_key, row, .. } => {
                 let table = self.by_name.entry(relation.full_name()).or_default();
                 let old = table.remove(old_key);
-                let row = merge(old.as_ref(), relation, row);
+                let row = merge(old.as_ref().map(StoredRow::parts), relation, row);
                 let is_new = table.put(relation.key_of(&row), StoredRow::new(relation, row));
                 u64::from(old.is_none()) + u64::from(!is_new)
             }
@@ -151,13 +155,14 @@ impl Tables {
 
 /// `new` with what it left unchanged taken from the old row, by column name when their shapes differ. What the old row does
 /// not have stays marked as unchanged: it is not known, which is not the same as NULL.
-fn merge(old: Option<&StoredRow>, relation: &Relation, new: &Row) -> Row {
-    let Some(old) = old else { return new.clone() };
-    if old.relation.id == relation.id || new.values().all(|value| value != Value::Unchanged) {
-        return Relation::merge(&old.row, new);
+#[must_use]
+pub fn merge(old: Option<(&Relation, &Row)>, relation: &Relation, new: &Row) -> Row {
+    let Some((old_relation, old_row)) = old else { return new.clone() };
+    if old_relation.id == relation.id || new.values().all(|value| value != Value::Unchanged) {
+        return Relation::merge(old_row, new);
     }
     let old_value = |name: &str| {
-        let mut olds = old.relation.columns.iter().zip(old.row.values());
+        let mut olds = old_relation.columns.iter().zip(old_row.values());
         olds.find(|(column, _)| column.name == name).map(|(_, value)| value)
     };
     Row::of(relation.columns.iter().zip(new.values()).map(|(column, value)| match value {

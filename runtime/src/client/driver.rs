@@ -6,11 +6,12 @@ use crate::clock::Clock;
 use dormouse_core::ask::{Ask, Incarnation};
 use dormouse_core::client::{Client as Machine, ClientPhase, Config, Input, Notice, Output, SocketId};
 use dormouse_core::machine::Machine as _;
-use dormouse_core::store::Store as StoreQuestion;
+use dormouse_core::fault::Failure;
+use dormouse_core::store::{Held, Store as StoreQuestion, StoreRequest};
 use dormouse_core::wire::ServerMessage;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::JoinSet;
 
@@ -24,6 +25,8 @@ const DEFECTS_MAX: u32 = 3;
 pub(super) struct Driver<S> {
     options: Options,
     store: Arc<Mutex<S>>,
+    /// Whether the store's requests are carried out on threads of their own.
+    blocks: bool,
     machine: Machine,
     clock: Clock,
     instance: u64,
@@ -34,6 +37,7 @@ pub(super) struct Driver<S> {
     tasks: JoinSet<()>,
     status: watch::Sender<Status>,
     notices: broadcast::Sender<Notice>,
+    life: Life,
 }
 
 impl<S: Store> Driver<S> {
@@ -42,12 +46,15 @@ impl<S: Store> Driver<S> {
         store: Arc<Mutex<S>>,
         status: watch::Sender<Status>,
         notices: broadcast::Sender<Notice>,
+        life: Life,
     ) -> Self {
         let (inputs, inbox) = mpsc::channel(INPUTS_MAX);
+        let blocks = lock(&store).blocks();
         Self {
             machine: machine(&options),
             options,
             store,
+            blocks,
             clock: Clock::start(),
             instance: rand::random(),
             defects: 0,
@@ -57,6 +64,7 @@ impl<S: Store> Driver<S> {
             tasks: JoinSet::new(),
             status,
             notices,
+            life,
         }
     }
 
@@ -132,6 +140,7 @@ impl<S: Store> Driver<S> {
         if self.defects >= DEFECTS_MAX {
             return self.notify(Notice::Stopped { fault: None });
         }
+        self.life.renew();
         self.machine = machine(&self.options);
         self.start();
     }
@@ -157,8 +166,16 @@ impl<S: Store> Driver<S> {
 
     fn ask_store(&mut self, ask: Ask<StoreQuestion>) {
         let (question, ticket) = ask.split();
-        let reply = self.lock().apply(&question.request);
-        self.machine.handle(self.clock.now(), Input::Stored(ticket.answer(reply)));
+        if !self.blocks {
+            let reply = apply(&self.store, &self.life, &question.request);
+            return self.machine.handle(self.clock.now(), Input::Stored(ticket.answer(reply)));
+        }
+        let (store, life, inputs) = (Arc::clone(&self.store), self.life.clone(), self.inputs.clone());
+        self.tasks.spawn_blocking(move || {
+            let reply = apply(&store, &life, &question.request);
+            drop(store); // Whoever hears of the answer may want to have the store to itself.
+            let _ = inputs.blocking_send(Input::Stored(ticket.answer(reply)));
+        });
     }
 
     fn notify(&mut self, notice: Notice) {
@@ -189,9 +206,53 @@ impl<S: Store> Driver<S> {
         let _ = self.notices.send(notice); // Nobody has to listen.
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, S> {
-        self.store.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, S> {
+        lock(&self.store)
     }
+}
+
+/// Whether a client still is. A request to the store is carried out only while it is, and this is looked at with the store in
+/// hand: so once a client was dropped, whoever takes its store finds there all that this client will ever have stored.
+#[derive(Debug, Clone)]
+pub(super) struct Life {
+    current: Arc<AtomicU64>,
+    mine: u64,
+}
+
+impl Life {
+    const NONE: u64 = u64::MAX;
+
+    pub(super) fn begin() -> Self {
+        Self { current: Arc::new(AtomicU64::new(0)), mine: 0 }
+    }
+
+    /// Ends it and all that come after it.
+    pub(super) fn end(&self) {
+        self.current.store(Self::NONE, Ordering::Release);
+    }
+
+    /// Ends it in favour of another, so that nothing asked before takes effect after.
+    fn renew(&mut self) {
+        let next = self.mine + 1;
+        let _ = self.current.compare_exchange(self.mine, next, Ordering::AcqRel, Ordering::Acquire);
+        self.mine = next;
+    }
+
+    fn is_over(&self) -> bool {
+        self.current.load(Ordering::Acquire) != self.mine
+    }
+}
+
+fn apply<S: Store>(store: &Mutex<S>, life: &Life, request: &StoreRequest) -> Result<Held, Failure> {
+    let mut store = lock(store);
+    if life.is_over() {
+        return Err(Failure::Unavailable("the client was dropped".into()));
+    }
+    store.apply(request)
+}
+
+fn lock<S>(store: &Mutex<S>) -> MutexGuard<'_, S> {
+    store.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The credential travels in a header: the machine need not know it.

@@ -16,9 +16,29 @@ pub trait Store: Send + 'static {
     /// When nothing was stored; the client goes back to what [`Store::held`] says, and tries again.
     fn apply(&mut self, request: &StoreRequest) -> Result<Held, Failure>;
 
+    /// Whether a request may take long enough to hold up a thread that others wait for: then it is carried out on one of its own.
+    fn blocks(&self) -> bool {
+        false
+    }
+
     /// Hears what the application is told, in order with the requests. Must be short.
     fn told(&mut self, notice: &Notice, status: &Status) {
         let _ = (notice, status);
+    }
+}
+
+/// A store whose rows can be compared with those of another.
+pub trait Replica: Store {
+    /// All that is shown, as a store in memory that stands at the same place. Takes as much memory as all rows.
+    ///
+    /// # Errors
+    /// When the rows cannot be read.
+    fn contents(&self) -> Result<MemoryStore, Failure>;
+}
+
+impl Replica for MemoryStore {
+    fn contents(&self) -> Result<MemoryStore, Failure> {
+        Ok(self.clone())
     }
 }
 
