@@ -8,6 +8,7 @@ mod hostile;
 mod operations;
 mod schema;
 mod seam;
+mod store;
 mod support;
 mod tidy;
 mod traces;

@@ -28,12 +28,12 @@ mod tests;
 pub use address::Address;
 pub use store::{Replica, Store};
 
-use driver::Life;
 use dormouse_core::change::Scope;
 use dormouse_core::client::{ClientPhase, Config, Notice};
 use dormouse_core::fault::{Failure, PeerFault};
 use dormouse_core::position::{Era, Position, Waypoint};
 use dormouse_core::session::ClientId;
+use driver::Life;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{broadcast, mpsc, watch};

@@ -16,6 +16,7 @@ pub mod drive;
 pub mod hub;
 pub mod listener;
 pub mod metrics;
+pub mod replica;
 pub mod replication;
 pub mod serve;
 pub mod socket;

@@ -4,9 +4,12 @@ mod lines;
 mod printer;
 
 use crate::cli::CommandError;
-use crate::client::{Client, Options};
+use crate::client::{Client, Options, Status};
+use crate::replica::Replica;
+use dormouse_core::change::Scope;
 use dormouse_core::client::Mode;
-use printer::Printer;
+use printer::{Printer, STDOUT};
+use std::path::PathBuf;
 
 /// What to follow.
 #[derive(Debug, clap::Args)]
@@ -20,12 +23,15 @@ pub struct Args {
     /// What the client proves itself with
     #[arg(long, env = "DORMOUSE_CREDENTIAL", hide_env_values = true)]
     credential: Option<String>,
-    /// Only these tables (schema.table,…)
+    /// Only these tables (schema.table,…); all, or those of the store, unless given
     #[arg(long, value_delimiter = ',')]
     tables: Vec<String>,
     /// Where to begin: `0/0` prints all rows first; `stored` goes on after what this client id last acknowledged
     #[arg(long, value_enum, default_value = "0/0")]
     from: From,
+    /// Keep the replica in this SQLite file, and go on from where it stands; a new file begins with a first sync
+    #[arg(long, value_name = "FILE", conflicts_with = "from")]
+    store: Option<PathBuf>,
     /// End once everything that was committed before the start is printed
     #[arg(long)]
     until_live: bool,
@@ -48,9 +54,57 @@ enum From {
 /// Prints until it is told to end.
 ///
 /// # Errors
-/// When the server refuses the client.
+/// When the server refuses the client, or the store cannot be used.
 pub async fn run(args: Args) -> Result<(), CommandError> {
-    let client_id = match (&args.client_id, args.from) {
+    // Nobody will come back under a name drawn at random, unless it is kept in a store.
+    let anonymous = args.client_id.is_none() && args.store.is_none();
+    let Source { client_id, scope, mode, printer } = source(&args)?;
+    let mut options = Options::new(&args.url, &client_id).map_err(|wrong| CommandError::Usage(wrong.0))?;
+    options = options.with_credential(args.credential);
+    options.config.mode = mode;
+    options.config.scope = match args.tables.is_empty() {
+        true => scope.unwrap_or_default(),
+        false => Scope::tables(args.tables),
+    };
+    let client = Client::connect(options, printer);
+    let done = tokio::select! {
+        done = client.wait_for(|status| (args.until_live && status.live) || status.store_failure.is_some()) => done,
+        _ = tokio::signal::ctrl_c() => Ok(client.status().borrow().clone()),
+    };
+    if anonymous {
+        client.forget().await;
+    } else {
+        client.close().await;
+    }
+    match done {
+        Ok(Status { store_failure: Some(failure), .. }) if !failure.reason().starts_with(STDOUT) => {
+            Err(CommandError::Environment(failure.reason().into()))
+        }
+        // A reader that has seen enough closes our output: that is no failure.
+        Ok(_) => Ok(()),
+        Err(stopped) => Err(CommandError::Failed(stopped.to_string())),
+    }
+}
+
+/// Where a client begins, and as whom.
+struct Source {
+    client_id: String,
+    scope: Option<Scope>,
+    mode: Mode,
+    printer: Printer,
+}
+
+fn source(args: &Args) -> Result<Source, CommandError> {
+    let Args { client_id, json, .. } = args;
+    if let Some(path) = &args.store {
+        let Replica { store, client_id, scope } = Replica::open(path, client_id.as_deref(), "tail")?;
+        return Ok(Source { client_id, scope, mode: Mode::Replica, printer: Printer::in_file(*json, store) });
+    }
+    let (mode, printer) = match args.from {
+        From::Start => (Mode::Replica, Printer::in_memory(*json)),
+        From::Stored => (Mode::Thin, Printer::thin(*json)),
+    };
+    let client_id = match (client_id, args.from) {
         (Some(id), _) => id.clone(),
         (None, From::Start) => format!("tail-{:016x}", rand::random::<u64>()),
         (None, From::Stored) => {
@@ -59,25 +113,5 @@ pub async fn run(args: Args) -> Result<(), CommandError> {
             ));
         }
     };
-    let mut options = Options::new(&args.url, &client_id).map_err(|wrong| CommandError::Usage(wrong.0))?;
-    options = options.with_credential(args.credential);
-    if !args.tables.is_empty() {
-        options = options.with_tables(args.tables);
-    }
-    if args.from == From::Stored {
-        options.config.mode = Mode::Thin;
-    }
-    let anonymous = args.client_id.is_none();
-    let client = Client::connect(options, Printer::new(args.json, args.from == From::Stored));
-    let done = tokio::select! {
-        done = client.wait_for(|status| (args.until_live && status.live) || status.store_failure.is_some()) => done,
-        _ = tokio::signal::ctrl_c() => Ok(client.status().borrow().clone()),
-    };
-    if anonymous {
-        client.forget().await; // Nobody will come back under a name drawn at random.
-    } else {
-        client.close().await;
-    }
-    // A reader that has seen enough closes our output: that is no failure.
-    done.map(drop).map_err(|stopped| CommandError::Failed(stopped.to_string()))
+    Ok(Source { client_id, scope: None, mode, printer })
 }

@@ -9,14 +9,17 @@ pub mod recorder;
 pub mod truth;
 
 use crate::cli::CommandError;
-use crate::client::{Client, Options, Stopped};
+use crate::client::{self as store, Client, Options, Stopped, Store};
+use crate::replica::Replica;
 use compare::{Difference, compare};
 use dormouse_core::change::{Change, Page, Relation, Transaction};
+use dormouse_core::fault::Failure;
 use dormouse_core::position::{Lsn, Position, Waypoint};
 use dormouse_core::store::{MemoryStore, StoreRequest};
 use dormouse_core::xid::Snapshot;
 use recorder::Recorder;
 use serde_json::json;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use truth::{Rows, Truth};
 
@@ -41,6 +44,9 @@ pub struct Args {
     /// What the client proves itself with
     #[arg(long, env = "DORMOUSE_CREDENTIAL", hide_env_values = true)]
     credential: Option<String>,
+    /// Compare what is in this SQLite file, brought up to date first: a store of `tail --store` or of an application
+    #[arg(long, value_name = "FILE")]
+    store: Option<PathBuf>,
     /// Print one object of JSON
     #[arg(long)]
     json: bool,
@@ -78,6 +84,9 @@ pub enum VerifyError {
     /// Postgres did not answer.
     #[error("the database cannot be read: {}", describe(.0))]
     Database(#[from] tokio_postgres::Error),
+    /// The client's store failed.
+    #[error("{}", .0.reason())]
+    Store(Failure),
     /// The server refused the client.
     #[error(transparent)]
     Stopped(#[from] Stopped),
@@ -91,14 +100,7 @@ pub enum VerifyError {
 /// # Errors
 /// When there is a difference, or the comparison cannot be made.
 pub async fn run(args: Args) -> Result<(), CommandError> {
-    let client_id = args.client_id.clone().unwrap_or_else(|| format!("verify-{:016x}", rand::random::<u64>()));
-    let options = Options::new(&args.url, &client_id).map_err(|wrong| CommandError::Usage(wrong.0))?;
-    let options = options.with_credential(args.credential);
-    let report = verify(options, &args.database_url, args.publication.as_deref()).await;
-    let report = report.map_err(|error| match error {
-        VerifyError::Database(_) => CommandError::Environment(error.to_string()),
-        VerifyError::Stopped(_) | VerifyError::Restless => CommandError::Failed(error.to_string()),
-    })?;
+    let report = report(&args).await?;
     if args.json {
         println!("{}", report.json());
     } else {
@@ -110,14 +112,63 @@ pub async fn run(args: Args) -> Result<(), CommandError> {
     if report.ok() { Ok(()) } else { Err(CommandError::Failed("the client differs from the database".into())) }
 }
 
-/// Becomes a client, and compares it with the database.
+async fn report(args: &Args) -> Result<Report, CommandError> {
+    let fails = |error: VerifyError| match error {
+        VerifyError::Database(_) | VerifyError::Store(_) => CommandError::Environment(error.to_string()),
+        VerifyError::Stopped(_) | VerifyError::Restless => CommandError::Failed(error.to_string()),
+    };
+    let options = |client_id: &str| {
+        let options = Options::new(&args.url, client_id).map_err(|wrong| CommandError::Usage(wrong.0))?;
+        Ok(options.with_credential(args.credential.clone()))
+    };
+    let publication = args.publication.as_deref();
+    let Some(path) = &args.store else {
+        let drawn = || format!("verify-{:016x}", rand::random::<u64>());
+        let options = options(&args.client_id.clone().unwrap_or_else(drawn))?;
+        return verify(options, &args.database_url, publication).await.map_err(fails);
+    };
+    let Replica { store, client_id, scope } = Replica::open_existing(path, args.client_id.as_deref())?;
+    let mut options = options(&client_id)?;
+    options.config.scope = scope.unwrap_or_default();
+    if let Err(mismatch) = store.verify_sum().map_err(|failure| CommandError::Environment(failure.reason().into()))? {
+        eprintln!("dormouse: {}: {mismatch}", path.display());
+    }
+    verify_store(options, &args.database_url, publication, store).await.map_err(fails)
+}
+
+/// Becomes a new client, compares it with the database, and is forgotten.
 ///
 /// # Errors
 /// When the comparison cannot be made.
 pub async fn verify(options: Options, database_url: &str, publication: Option<&str>) -> Result<Report, VerifyError> {
+    let store = Arc::new(Mutex::new(Recorder::new(MemoryStore::new())));
+    compare_with(&options, database_url, publication, &store, true).await
+}
+
+/// Goes on with the client whose store this is, and compares it with the database. It is left where it then stands.
+///
+/// # Errors
+/// When the comparison cannot be made.
+pub async fn verify_store<S: store::Replica>(
+    options: Options,
+    database_url: &str,
+    publication: Option<&str>,
+    store: S,
+) -> Result<Report, VerifyError> {
+    let store = Arc::new(Mutex::new(Recorder::new(store)));
+    compare_with(&options, database_url, publication, &store, false).await
+}
+
+async fn compare_with<S: store::Replica>(
+    options: &Options,
+    database_url: &str,
+    publication: Option<&str>,
+    store: &Arc<Mutex<Recorder<S>>>,
+    forget: bool,
+) -> Result<Report, VerifyError> {
     let mut truth = Truth::connect(database_url).await?;
     for _ in 0..ATTEMPTS {
-        if let Some(report) = attempt(&options, &mut truth, publication).await? {
+        if let Some(report) = attempt(options, &mut truth, publication, store, forget).await? {
             return Ok(report);
         }
     }
@@ -125,33 +176,45 @@ pub async fn verify(options: Options, database_url: &str, publication: Option<&s
 }
 
 /// `None` when everything came again in between, so that there is nothing to compare.
-async fn attempt(
+async fn attempt<S: store::Replica>(
     options: &Options,
     truth: &mut Truth,
     publication: Option<&str>,
+    store: &Arc<Mutex<Recorder<S>>>,
+    forget: bool,
 ) -> Result<Option<Report>, VerifyError> {
-    let store = Arc::new(Mutex::new(Recorder::default()));
     let lock = || store.lock().unwrap_or_else(PoisonError::into_inner);
-    let first = Client::connect_shared(options.clone(), Arc::clone(&store));
-    first.wait_until_live().await?;
+    let first = Client::connect_shared(options.clone(), Arc::clone(store));
+    live(&first).await?;
     let backfills = {
         let mut recorder = lock();
         recorder.close_gate();
         recorder.backfills()
     };
-    let relations = truth.published(publication).await?;
+    let mut relations = truth.published(publication).await?;
+    relations.retain(|relation| options.config.scope.includes(relation));
     let rows = truth.read(&relations).await?;
     first.close().await;
     // A second greeting: told that it is live, the client has everything below a mark that is read after F.
-    let second = Client::connect_shared(options.clone(), Arc::clone(&store));
-    second.wait_until_live().await?;
-    second.forget().await;
-    let recorder = std::mem::take(&mut *lock());
+    let second = Client::connect_shared(options.clone(), Arc::clone(store));
+    live(&second).await?;
+    if forget {
+        second.forget().await;
+    } else {
+        second.close().await;
+    }
+    let mut recorder = lock();
     if recorder.backfills() != backfills {
         return Ok(None);
     }
-    let (replica, log) = recorder.finish(rows.watermark);
-    Ok(Some(judge(rows, &relations, &replica, &log)))
+    let (replica, log) = recorder.finish(rows.watermark).map_err(VerifyError::Store)?;
+    Ok(Some(judge(rows, &relations, &replica, log)))
+}
+
+/// Waits until a client is live, or its store has failed.
+async fn live<S: Store>(client: &Client<S>) -> Result<(), VerifyError> {
+    let status = client.wait_for(|status| status.live || status.store_failure.is_some()).await?;
+    status.store_failure.map_or(Ok(()), |failure| Err(VerifyError::Store(failure)))
 }
 
 /// Brings the snapshot's rows to the point where the client stands, and compares.

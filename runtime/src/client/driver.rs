@@ -5,8 +5,8 @@ use super::{Options, Status, Store};
 use crate::clock::Clock;
 use dormouse_core::ask::{Ask, Incarnation};
 use dormouse_core::client::{Client as Machine, ClientPhase, Config, Input, Notice, Output, SocketId};
-use dormouse_core::machine::Machine as _;
 use dormouse_core::fault::Failure;
+use dormouse_core::machine::Machine as _;
 use dormouse_core::store::{Held, Store as StoreQuestion, StoreRequest};
 use dormouse_core::wire::ServerMessage;
 use std::collections::HashMap;
@@ -70,7 +70,15 @@ impl<S: Store> Driver<S> {
 
     /// Runs until the machine has stopped.
     pub(super) async fn run(mut self, mut stops: mpsc::Receiver<bool>) {
-        self.start();
+        let Config { client, scope, .. } = &self.options.config;
+        let begun = self.lock().begin(client, scope);
+        match begun {
+            Ok(()) => self.start(),
+            Err(failure) => {
+                self.notify(Notice::StoreFailed(failure));
+                self.notify(Notice::Stopped { fault: None });
+            }
+        }
         while !self.status.borrow().stopped {
             let deadline = self.machine.poll_timeout();
             let clock = self.clock;

@@ -39,7 +39,9 @@ pub use open::{OpenError, SqliteOptions, Synchronous, open_reader};
 pub use rusqlite;
 
 use super::{Replica, Store};
+use dormouse_core::change::Scope;
 use dormouse_core::fault::Failure;
+use dormouse_core::session::ClientId;
 use dormouse_core::store::{Held, MemoryStore, StoreRequest};
 use open::Lock;
 use rusqlite::Connection;
@@ -75,22 +77,16 @@ impl SqliteStore {
         &self.path
     }
 
-    /// The client whose replica this is, once [`SqliteStore::belong_to`] has said so. A client that comes back under the same id
-    /// goes on from where the store stands.
+    /// The client that used it last. One that comes back under the same id is the same to the server.
     #[must_use]
     pub fn client_id(&self) -> Option<&str> {
         self.state.client_id.as_deref()
     }
 
-    /// Notes the client whose replica this is.
-    ///
-    /// # Errors
-    /// When it cannot be written.
-    pub fn belong_to(&mut self, client_id: &str) -> Result<(), Failure> {
-        self.transact(|state, _| {
-            state.client_id = Some(client_id.into());
-            Ok(())
-        })
+    /// What of the publication it holds, as the client that used it last wanted.
+    #[must_use]
+    pub fn scope(&self) -> Option<Scope> {
+        self.state.scope.clone()
     }
 
     /// What SQLite calls a published table (`schema.table`). `None` before the first rows of it, or word of it, came.
@@ -113,6 +109,16 @@ impl SqliteStore {
 }
 
 impl Store for SqliteStore {
+    fn begin(&mut self, client: &ClientId, scope: &Scope) -> Result<(), Failure> {
+        if self.client_id() == Some(client.as_str()) && self.state.scope.as_ref() == Some(scope) {
+            return Ok(());
+        }
+        self.transact(|state, connection| {
+            state.client_id = Some(client.to_string());
+            apply::widen(state, connection, scope)
+        })
+    }
+
     fn held(&self) -> Held {
         self.state.held()
     }
@@ -139,10 +145,7 @@ impl Replica for SqliteStore {
 
 impl SqliteStore {
     /// One transaction: all of it is durable, or none, and the state at hand is what the file says.
-    fn transact<T>(
-        &mut self,
-        work: impl FnOnce(&mut State, &Connection) -> Result<T, Trouble>,
-    ) -> Result<T, Failure> {
+    fn transact<T>(&mut self, work: impl FnOnce(&mut State, &Connection) -> Result<T, Trouble>) -> Result<T, Failure> {
         if self.is_doubtful {
             self.read_again()?;
         }

@@ -1,12 +1,24 @@
 //! Where a replica keeps its rows.
 
 use super::Status;
+use dormouse_core::change::Scope;
 use dormouse_core::client::Notice;
 use dormouse_core::fault::Failure;
+use dormouse_core::session::ClientId;
 use dormouse_core::store::{Held, MemoryStore, StoreRequest};
 
 /// A replica's store. Whoever implements it makes each request one local transaction: all of it is durable, or none.
 pub trait Store: Send + 'static {
+    /// A client begins to use it, to hold this scope. A store that outlives the process remembers both: what it holds of another
+    /// scope is no place to go on from.
+    ///
+    /// # Errors
+    /// When that cannot be noted; the client then stops.
+    fn begin(&mut self, client: &ClientId, scope: &Scope) -> Result<(), Failure> {
+        let _ = (client, scope);
+        Ok(())
+    }
+
     /// What is durably held.
     fn held(&self) -> Held;
 

@@ -5,7 +5,6 @@ use dormouse_core::change::{Change, Page, Relation, Transaction};
 use dormouse_core::client::ClientPhase;
 use dormouse_core::position::{Position, Waypoint};
 use dormouse_core::row::Row;
-use dormouse_core::store::Tables;
 use dormouse_core::wire::json::{key_object, row_object};
 use serde_json::json;
 use std::fmt::Write;
@@ -32,28 +31,9 @@ impl Lines {
         }
     }
 
-    /// All rows of a first sync, once they are shown: line by line, since together they may be large.
-    pub(super) fn backfill<E>(
-        &self,
-        tables: &Tables,
-        at: Waypoint,
-        mut print: impl FnMut(&str) -> Result<(), E>,
-    ) -> Result<(), E> {
-        for (_, table) in tables.iter() {
-            let mut rows = table.rows().map(|(_, stored)| stored).peekable();
-            while let Some(first) = rows.next() {
-                let mut run = vec![first.row.clone()];
-                while run.len() < ROWS_PER_LINE
-                    && let Some(next) = rows.next_if(|next| next.relation.id == first.relation.id)
-                {
-                    run.push(next.row.clone());
-                }
-                let mut line = String::new();
-                self.rows(&first.relation, &run, Some(at), &mut line);
-                print(&line)?;
-            }
-        }
-        Ok(())
+    /// Collects all rows of a first sync, once they are shown: line by line, since together they may be large.
+    pub(super) const fn runs(&self, at: Waypoint) -> Runs<'_> {
+        Runs { lines: self, at, relation: None, rows: Vec::new() }
     }
 
     /// Rows of a first sync. A thin client prints them before it knows their place.
@@ -114,6 +94,36 @@ impl Lines {
                 push(out, &text_change(relation, change));
             }
         }
+    }
+}
+
+/// Rows that come one after the other, to be printed in lines of some hundred.
+pub(super) struct Runs<'a> {
+    lines: &'a Lines,
+    at: Waypoint,
+    relation: Option<Arc<Relation>>,
+    rows: Vec<Row>,
+}
+
+impl Runs<'_> {
+    /// Adds a row; gives those before it when they make a line.
+    pub(super) fn push(&mut self, relation: &Arc<Relation>, row: &Row) -> Option<String> {
+        let goes_on = self.relation.as_ref().is_some_and(|known| known.id == relation.id);
+        let line = if goes_on && self.rows.len() < ROWS_PER_LINE { None } else { self.finish() };
+        if !goes_on {
+            self.relation = Some(Arc::clone(relation));
+        }
+        self.rows.push(row.clone());
+        line
+    }
+
+    /// Gives the rows that are left.
+    pub(super) fn finish(&mut self) -> Option<String> {
+        let rows = std::mem::take(&mut self.rows);
+        let relation = self.relation.as_ref().filter(|_| !rows.is_empty())?;
+        let mut line = String::new();
+        self.lines.rows(relation, &rows, Some(self.at), &mut line);
+        Some(line)
     }
 }
 

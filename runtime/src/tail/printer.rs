@@ -1,10 +1,13 @@
 //! A store that prints each of its transactions on stdout before it acknowledges it.
 
 use super::lines::Lines;
+use crate::client::sqlite::SqliteStore;
 use crate::client::{Status, Store};
-use dormouse_core::change::Page;
+use dormouse_core::change::{Page, Scope};
 use dormouse_core::client::{ClientPhase, Notice};
 use dormouse_core::fault::Failure;
+use dormouse_core::position::Waypoint;
+use dormouse_core::session::ClientId;
 use dormouse_core::store::{Held, MemoryStore, StoreRequest};
 use std::io::Write;
 use std::sync::Arc;
@@ -17,85 +20,65 @@ pub(super) struct Printer {
 
 enum Keeping {
     /// Everything that is shown, and the pieces that came of a large transaction.
-    Replica { store: MemoryStore, pieces: Vec<Arc<Page>> },
+    Memory { store: MemoryStore, pieces: Vec<Arc<Page>> },
+    /// The same in a file, which the next run goes on from.
+    File(Box<SqliteStore>),
     /// The place alone. Pieces are printed as they come.
     Thin { held: Held },
 }
 
 impl Printer {
-    pub(super) fn new(json: bool, thin: bool) -> Self {
-        let keeping = if thin {
-            Keeping::Thin { held: Held::default() }
-        } else {
-            Keeping::Replica { store: MemoryStore::default(), pieces: Vec::new() }
-        };
-        Self { lines: Lines { json }, keeping }
+    pub(super) fn in_memory(json: bool) -> Self {
+        let (store, pieces) = (MemoryStore::default(), Vec::new());
+        Self { lines: Lines { json }, keeping: Keeping::Memory { store, pieces } }
+    }
+
+    pub(super) fn in_file(json: bool, store: SqliteStore) -> Self {
+        Self { lines: Lines { json }, keeping: Keeping::File(Box::new(store)) }
+    }
+
+    pub(super) fn thin(json: bool) -> Self {
+        Self { lines: Lines { json }, keeping: Keeping::Thin { held: Held::default() } }
     }
 }
+
+/// How a failure begins that is not the store's.
+pub(super) const STDOUT: &str = "stdout: ";
 
 fn print(text: &str) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
     let printed = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-    printed.map_err(|error| Failure::Refused(format!("stdout: {error}")))
+    printed.map_err(|error| Failure::Refused(format!("{STDOUT}{error}")))
 }
 
 impl Store for Printer {
+    fn begin(&mut self, client: &ClientId, scope: &Scope) -> Result<(), Failure> {
+        match &mut self.keeping {
+            Keeping::File(store) => store.begin(client, scope),
+            Keeping::Memory { .. } | Keeping::Thin { .. } => Ok(()),
+        }
+    }
+
     fn held(&self) -> Held {
         match &self.keeping {
-            Keeping::Replica { store, .. } => store.held(),
+            Keeping::Memory { store, .. } => store.held(),
+            Keeping::File(store) => store.held(),
             Keeping::Thin { held } => *held,
         }
     }
 
     fn apply(&mut self, request: &StoreRequest) -> Result<Held, Failure> {
-        let mut text = String::new();
-        match (&mut self.keeping, request) {
-            (Keeping::Replica { store, pieces }, StoreRequest::ApplyPage { page }) => {
-                let last = page.transactions.last();
-                if page.transactions.first().is_none_or(|transaction| transaction.first == 0) {
-                    pieces.clear();
-                }
-                if last.is_some_and(|transaction| !transaction.complete) {
-                    pieces.push(Arc::clone(page));
-                } else if pieces.is_empty() {
-                    self.lines.page(page, &mut text);
-                } else {
-                    pieces.push(Arc::clone(page));
-                    self.lines.pieces(pieces, &mut text);
-                    pieces.clear();
-                }
-                store.apply(request);
-            }
-            (Keeping::Replica { store, pieces }, StoreRequest::StageSeam { complete, .. }) => {
-                store.apply(request);
-                if let Some(waypoint) = complete {
-                    pieces.clear();
-                    self.lines.backfill(store.tables(), *waypoint, print)?;
-                }
-            }
-            (Keeping::Replica { store, .. }, _) => drop(store.apply(request)),
-            (Keeping::Thin { held }, StoreRequest::ApplyPage { page }) => {
-                self.lines.page(page, &mut text);
-                held.staged = Some(page.through);
-                if page.through.position.is_boundary() {
-                    held.shown = held.staged;
-                }
-            }
-            (Keeping::Thin { held }, StoreRequest::StageSeam { page, complete, .. }) => {
-                if let Some(page) = page {
-                    self.lines.page(page, &mut text);
-                }
-                if complete.is_some() {
-                    (held.shown, held.staged) = (*complete, *complete);
-                }
-            }
-            (Keeping::Thin { .. }, StoreRequest::StageChunk { chunk, .. }) => {
-                self.lines.rows(&chunk.relation, &chunk.rows, None, &mut text);
-            }
-            (Keeping::Thin { .. }, StoreRequest::ReadHeld) => {}
+        let Self { lines, keeping } = self;
+        match keeping {
+            Keeping::Memory { store, pieces } => in_memory(lines, store, pieces, request)?,
+            Keeping::File(store) => in_file(lines, store, request)?,
+            Keeping::Thin { held } => thin(lines, held, request)?,
         }
-        print(&text)?;
         Ok(self.held())
+    }
+
+    fn blocks(&self) -> bool {
+        matches!(self.keeping, Keeping::File(_))
     }
 
     fn told(&mut self, notice: &Notice, status: &Status) {
@@ -110,4 +93,108 @@ impl Store for Printer {
         }
         let _ = print(&text); // The next transaction finds out that nobody reads.
     }
+}
+
+fn in_memory(
+    lines: &Lines,
+    store: &mut MemoryStore,
+    pieces: &mut Vec<Arc<Page>>,
+    request: &StoreRequest,
+) -> Result<(), Failure> {
+    match request {
+        StoreRequest::ApplyPage { page } => {
+            if begins(page) {
+                pieces.clear();
+            }
+            if completes(page) {
+                print_page(lines, pieces, page)?;
+                pieces.clear();
+            } else {
+                pieces.push(Arc::clone(page));
+            }
+            store.apply(request);
+        }
+        StoreRequest::StageSeam { complete, .. } => {
+            store.apply(request);
+            if let Some(at) = complete {
+                pieces.clear();
+                let mut runs = lines.runs(*at);
+                for stored in store.tables().iter().flat_map(|(_, table)| table.rows().map(|(_, stored)| stored)) {
+                    print_run(runs.push(&stored.relation, &stored.row))?;
+                }
+                print_run(runs.finish())?;
+            }
+        }
+        StoreRequest::StageChunk { .. } | StoreRequest::ReadHeld => drop(store.apply(request)),
+    }
+    Ok(())
+}
+
+/// A transaction is printed, then stored: if the process ends in between it is printed again, but never left out.
+fn in_file(lines: &Lines, store: &mut SqliteStore, request: &StoreRequest) -> Result<(), Failure> {
+    if let StoreRequest::ApplyPage { page } = request
+        && completes(page)
+    {
+        let pieces = if begins(page) { Vec::new() } else { store.pieces()? };
+        print_page(lines, &pieces, page)?;
+    }
+    store.apply(request)?;
+    if let StoreRequest::StageSeam { complete: Some(at), .. } = request {
+        print_rows(lines, store, *at)?;
+    }
+    Ok(())
+}
+
+fn print_rows(lines: &Lines, store: &SqliteStore, at: Waypoint) -> Result<(), Failure> {
+    let mut runs = lines.runs(at);
+    store.each_row(|relation, row| print_run(runs.push(relation, row)))?;
+    print_run(runs.finish())
+}
+
+fn thin(lines: &Lines, held: &mut Held, request: &StoreRequest) -> Result<(), Failure> {
+    let mut text = String::new();
+    match request {
+        StoreRequest::ApplyPage { page } => {
+            lines.page(page, &mut text);
+            held.staged = Some(page.through);
+            if page.through.position.is_boundary() {
+                held.shown = held.staged;
+            }
+        }
+        StoreRequest::StageSeam { page, complete, .. } => {
+            if let Some(page) = page {
+                lines.page(page, &mut text);
+            }
+            if complete.is_some() {
+                (held.shown, held.staged) = (*complete, *complete);
+            }
+        }
+        StoreRequest::StageChunk { chunk, .. } => lines.rows(&chunk.relation, &chunk.rows, None, &mut text),
+        StoreRequest::ReadHeld => {}
+    }
+    print(&text)
+}
+
+/// Whether a page drops the pieces that came before it.
+fn begins(page: &Page) -> bool {
+    page.transactions.first().is_none_or(|transaction| transaction.first == 0)
+}
+
+fn completes(page: &Page) -> bool {
+    page.transactions.last().is_none_or(|transaction| transaction.complete)
+}
+
+fn print_page(lines: &Lines, pieces: &[Arc<Page>], last: &Arc<Page>) -> Result<(), Failure> {
+    let mut text = String::new();
+    if pieces.is_empty() {
+        lines.page(last, &mut text);
+    } else {
+        let all: Vec<_> = pieces.iter().chain([last]).cloned().collect();
+        lines.pieces(&all, &mut text);
+    }
+    print(&text)
+}
+
+fn print_run(run: Option<String>) -> Result<(), Failure> {
+    run.map_or(Ok(()), |run| print(&run))
 }

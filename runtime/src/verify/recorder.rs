@@ -1,16 +1,17 @@
 //! A replica that remembers what it received, and can be stopped at a point.
 
-use crate::client::Store;
-use dormouse_core::change::{Page, Transaction};
+use crate::client::{Replica, Store};
+use dormouse_core::change::{Page, Scope, Transaction};
 use dormouse_core::fault::Failure;
 use dormouse_core::position::{Lsn, Position, Waypoint};
+use dormouse_core::session::ClientId;
 use dormouse_core::store::{Held, MemoryStore, StoreRequest};
 use std::sync::Arc;
 
-/// A memory store with the log of every transaction received. Once it is *gated*, pages are kept and not applied.
+/// A store with the log of every transaction received. Once it is *gated*, pages are kept and not applied.
 #[derive(Debug, Default)]
-pub struct Recorder {
-    store: MemoryStore,
+pub struct Recorder<S> {
+    store: S,
     log: Vec<Arc<Page>>,
     gate: Option<Gate>,
     backfills: u64,
@@ -22,7 +23,19 @@ struct Gate {
     held: Held,
 }
 
-impl Recorder {
+impl<S: Replica> Recorder<S> {
+    /// Records what this store receives.
+    #[must_use]
+    pub const fn new(store: S) -> Self {
+        Self { store, log: Vec::new(), gate: None, backfills: 0 }
+    }
+
+    /// The store.
+    #[must_use]
+    pub const fn store(&self) -> &S {
+        &self.store
+    }
+
     /// From now on pages are kept and not applied.
     pub fn close_gate(&mut self) {
         let held = self.store.held();
@@ -35,17 +48,19 @@ impl Recorder {
         self.backfills
     }
 
-    /// Applies what was kept and lies below `watermark`, and gives the replica as it then is, with everything received.
-    #[must_use]
-    pub fn finish(self, watermark: Lsn) -> (MemoryStore, Vec<Arc<Page>>) {
-        let Self { mut store, mut log, gate, .. } = self;
-        for page in gate.into_iter().flat_map(|gate| gate.later) {
+    /// Opens the gate: applies what was kept and lies below `watermark`, and gives the replica as it then is, with everything
+    /// received.
+    ///
+    /// # Errors
+    /// As the store says.
+    pub fn finish(&mut self, watermark: Lsn) -> Result<(MemoryStore, &[Arc<Page>]), Failure> {
+        for page in self.gate.take().into_iter().flat_map(|gate| gate.later) {
             if let Some(page) = below(&page, watermark) {
-                store.apply(&StoreRequest::ApplyPage { page: Arc::clone(&page) });
-                log.push(page);
+                self.store.apply(&StoreRequest::ApplyPage { page: Arc::clone(&page) })?;
+                self.log.push(page);
             }
         }
-        (store, log)
+        Ok((self.store.contents()?, &self.log))
     }
 }
 
@@ -66,7 +81,11 @@ fn below(page: &Arc<Page>, watermark: Lsn) -> Option<Arc<Page>> {
     Some(Arc::new(Page { through, transactions, ..Page::clone(page) }))
 }
 
-impl Store for Recorder {
+impl<S: Replica> Store for Recorder<S> {
+    fn begin(&mut self, client: &ClientId, scope: &Scope) -> Result<(), Failure> {
+        self.store.begin(client, scope)
+    }
+
     fn held(&self) -> Held {
         self.gate.as_ref().map_or_else(|| self.store.held(), |gate| gate.held)
     }
@@ -81,21 +100,26 @@ impl Store for Recorder {
                 gate.later.push(Arc::clone(page));
             }
             (StoreRequest::ApplyPage { page }, None) => {
+                self.store.apply(request)?;
                 self.log.push(Arc::clone(page));
-                self.store.apply(request);
             }
-            (StoreRequest::StageChunk { .. }, _) => drop(self.store.apply(request)),
+            (StoreRequest::StageChunk { .. }, _) => drop(self.store.apply(request)?),
             (StoreRequest::StageSeam { page, complete, .. }, gate) => {
+                self.store.apply(request)?;
                 self.log.extend(page.clone());
-                self.store.apply(request);
                 if complete.is_some() {
                     self.backfills += 1;
                     // Whoever gated this sees by the count that everything came again.
                     *gate = None;
                 }
             }
-            (StoreRequest::ReadHeld, _) => {}
+            (StoreRequest::ReadHeld, None) => drop(self.store.apply(request)?),
+            (StoreRequest::ReadHeld, Some(_)) => {}
         }
         Ok(self.held())
+    }
+
+    fn blocks(&self) -> bool {
+        self.store.blocks()
     }
 }

@@ -4,7 +4,7 @@ use super::pieces;
 use super::state::State;
 use super::swap::show_staged;
 use super::trouble::Trouble;
-use dormouse_core::change::{Chunk, Page};
+use dormouse_core::change::{Chunk, Page, Scope};
 use dormouse_core::position::Waypoint;
 use dormouse_core::session::BackfillId;
 use dormouse_core::store::StoreRequest;
@@ -20,6 +20,18 @@ pub(super) fn apply(state: &mut State, connection: &Connection, request: &StoreR
         }
         StoreRequest::ReadHeld => Ok(()),
     }
+}
+
+/// Notes what the replica shall hold. If that was another scope, everything must come again; what is shown stays until then.
+pub(super) fn widen(state: &mut State, connection: &Connection, scope: &Scope) -> Result<(), Trouble> {
+    if state.scope.as_ref() != Some(scope) {
+        state.scope = Some(scope.clone());
+        state.shown = None;
+        state.backfill = None;
+        state.staging.drop_all(connection)?;
+        forget_pieces(state, connection)?;
+    }
+    Ok(())
 }
 
 fn apply_page(state: &mut State, connection: &Connection, page: &Arc<Page>) -> Result<(), Trouble> {

@@ -1,10 +1,12 @@
 //! Whether the rows are those that were counted, and all of them as a value.
 
 use super::SqliteStore;
+use super::pieces;
 use super::state::State;
 use super::trouble::Trouble;
-use dormouse_core::change::Chunk;
+use dormouse_core::change::{Chunk, Page, Relation};
 use dormouse_core::fault::Failure;
+use dormouse_core::row::Row;
 use dormouse_core::session::BackfillId;
 use dormouse_core::store::{MemoryStore, StoreRequest};
 use std::sync::Arc;
@@ -31,6 +33,40 @@ impl SqliteStore {
     /// When the rows cannot be read. The inner error names the first table that does not agree.
     pub fn verify_sum(&self) -> Result<Result<(), SumMismatch>, Failure> {
         verify(&self.state, self).map_err(|trouble| trouble.into_failure(&self.name()))
+    }
+
+    /// Looks at every row that is shown, in the shape in which it came, table by table.
+    ///
+    /// # Errors
+    /// When the rows cannot be read, or as `look` says.
+    pub fn each_row(&self, mut look: impl FnMut(&Arc<Relation>, &Row) -> Result<(), Failure>) -> Result<(), Failure> {
+        for table in self.state.tables.by_name.values() {
+            let mut outcome = Ok(());
+            let done = table.each(&self.connection, &self.state.shapes, |_, stored| {
+                outcome = look(&stored.relation, &stored.row);
+                match &outcome {
+                    Ok(()) => Ok(()),
+                    Err(_) => Err(Trouble::Foreign("stopped".into())),
+                }
+            });
+            outcome?;
+            done.map_err(|trouble| trouble.into_failure(&self.name()))?;
+        }
+        Ok(())
+    }
+
+    /// The pieces that are staged of a large transaction, in order.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn pieces(&self) -> Result<Vec<Arc<Page>>, Failure> {
+        let mut all = Vec::new();
+        let read = pieces::each(&self.connection, |piece| {
+            all.push(piece);
+            Ok(())
+        });
+        read.map_err(|trouble| trouble.into_failure(&self.name()))?;
+        Ok(all)
     }
 }
 

@@ -1,8 +1,8 @@
 //! One shape of a table as a table of SQLite: its columns, and the statements on it.
 
 use super::names::{quoted, unique};
-use super::value::{Kind, decode, encode};
 use super::trouble::Trouble;
+use super::value::{Kind, decode, encode};
 use dormouse_core::change::Relation;
 use dormouse_core::row::{Row, RowBuilder, Value};
 use rusqlite::types::ToSqlOutput;

@@ -6,6 +6,7 @@ use dormouse_core::wire::ServerMessage;
 use dormouse_core::wire::json::{ServerDecoder, encode_server};
 use rusqlite::{Connection, params};
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 /// All shapes that this file has met.
@@ -44,10 +45,11 @@ impl Shapes {
     /// Remembers a shape.
     pub(super) fn remember(&mut self, connection: &Connection, relation: &Arc<Relation>) -> Result<(), Trouble> {
         let key = Self::key(relation.id);
-        if !self.by_key.contains_key(&key) {
+        if let Entry::Vacant(place) = self.by_key.entry(key) {
             let text = encode_server(&ServerMessage::Schema(Arc::clone(relation)));
-            connection.execute("insert or ignore into dormouse_shapes (id, relation) values (?, ?)", params![key, text])?;
-            self.by_key.insert(key, Arc::clone(relation));
+            connection
+                .execute("insert or ignore into dormouse_shapes (id, relation) values (?, ?)", params![key, text])?;
+            place.insert(Arc::clone(relation));
         }
         Ok(())
     }

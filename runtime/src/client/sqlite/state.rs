@@ -3,6 +3,7 @@
 use super::shapes::Shapes;
 use super::tables::Tables;
 use super::trouble::Trouble;
+use dormouse_core::change::Scope;
 use dormouse_core::position::{CommitTime, SchemaVersion, Waypoint};
 use dormouse_core::session::BackfillId;
 use dormouse_core::store::Held;
@@ -20,7 +21,7 @@ pub(super) const LAYOUT: &str = "
     -- Where the rows stand: one row. `sum` is the content sum in hexadecimal digits.
     create table dormouse_state (
         only_one INTEGER PRIMARY KEY CHECK (only_one = 1),
-        client_id TEXT, era TEXT, position TEXT, xid INTEGER, committed_at_us INTEGER, schema INTEGER,
+        client_id TEXT, scope TEXT, era TEXT, position TEXT, xid INTEGER, committed_at_us INTEGER, schema INTEGER,
         sum TEXT NOT NULL, anomalies INTEGER NOT NULL, backfill TEXT, backfill_next INTEGER);
     insert into dormouse_state (only_one, sum, anomalies) values (1, '00000000000000000000000000000000', 0);
     -- What each published table is called here, for ever.
@@ -42,6 +43,7 @@ pub(super) const LAYOUT: &str = "
 #[derive(Debug, Clone)]
 pub(super) struct State {
     pub(super) client_id: Option<String>,
+    pub(super) scope: Option<Scope>,
     pub(super) shown: Option<Waypoint>,
     /// Where staged pieces reach, if there are any.
     pub(super) pieces: Option<Waypoint>,
@@ -68,11 +70,14 @@ impl State {
         let mut select = connection.prepare("select * from dormouse_state")?;
         let mut rows = select.query([])?;
         let row = rows.next()?.ok_or_else(|| Trouble::Foreign("dormouse_state is empty".into()))?;
+        let scope: Option<String> = row.get("scope")?;
+        let scope = scope.map(|scope| serde_json::from_str(&scope)).transpose();
         let backfill: Option<String> = row.get("backfill")?;
         let backfill = backfill.map(|id| parse(&id)).transpose()?;
         let next: Option<u32> = row.get("backfill_next")?;
         Ok(Self {
             client_id: row.get("client_id")?,
+            scope: scope.map_err(|_| Trouble::Foreign("dormouse_state holds what is no scope".into()))?,
             shown: waypoint(row)?,
             pieces: pieces.map_err(|_| Trouble::Foreign("dormouse_pieces holds what is no place".into()))?,
             anomalies: row.get::<_, i64>("anomalies")?.cast_unsigned(),
@@ -91,11 +96,12 @@ impl State {
         let sum = format!("{:032x}", self.tables.sum());
         connection
             .prepare_cached(
-                "update dormouse_state set client_id = ?, era = ?, position = ?, xid = ?, committed_at_us = ?, schema = ?,
+                "update dormouse_state set client_id = ?, scope = ?, era = ?, position = ?, xid = ?, committed_at_us = ?, schema = ?,
                      sum = ?, anomalies = ?, backfill = ?, backfill_next = ?",
             )?
             .execute(params![
                 self.client_id,
+                self.scope.as_ref().map(|scope| serde_json::to_string(scope).expect("a scope is plain data")),
                 at.map(|at| at.era.to_string()),
                 at.map(|at| at.position.to_string()),
                 at.map(|at| at.xid.0.cast_signed()),

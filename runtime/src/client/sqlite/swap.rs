@@ -1,10 +1,10 @@
 //! One table in the place of another, in one step for whoever reads.
 
+use super::names;
 use super::names::quoted;
 use super::state::State;
 use super::tables::forget;
 use super::trouble::Trouble;
-use super::names;
 use rusqlite::Connection;
 
 /// Puts the table `by` in the place of `table`, which is dropped, not copied. Indexes and triggers that the application made

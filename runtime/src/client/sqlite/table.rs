@@ -155,7 +155,9 @@ impl Table {
         let was_beside = old.is_some_and(|old| old.place != Place::Plain);
         if !(is_exact && can_stand) {
             connection
-                .prepare_cached("insert or replace into dormouse_exact (tbl, key, shape, row, shown) values (?, ?, ?, ?, ?)")?
+                .prepare_cached(
+                    "insert or replace into dormouse_exact (tbl, key, shape, row, shown) values (?, ?, ?, ?, ?)",
+                )?
                 .execute(params![self.id, &key.bytes()[..], Shapes::key(relation.id), &row.bytes()[..], can_stand])?;
             self.exact += u64::from(!was_beside);
         } else if was_beside {

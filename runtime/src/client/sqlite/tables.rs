@@ -1,10 +1,10 @@
 //! The tables that are shown, or those that are staged.
 
+use super::names;
 use super::shapes::Shapes;
 use super::swap::replace;
 use super::table::Table;
 use super::trouble::Trouble;
-use super::names;
 use dormouse_core::change::{Change, Page, Relation};
 use dormouse_core::row::Row;
 use dormouse_core::store::merge;
@@ -22,9 +22,8 @@ pub(super) struct Tables {
 impl Tables {
     pub(super) fn load(connection: &Connection, shapes: &Shapes, are_staged: bool) -> Result<Self, Trouble> {
         let mut by_name = BTreeMap::new();
-        let mut select = connection.prepare(
-            "select id, full_name, sql_name, shape, sum, rows, exact from dormouse_tables where staged = ?",
-        )?;
+        let mut select = connection
+            .prepare("select id, full_name, sql_name, shape, sum, rows, exact from dormouse_tables where staged = ?")?;
         let mut rows = select.query([are_staged])?;
         while let Some(row) = rows.next()? {
             let relation = shapes.get(row.get("shape")?)?;
@@ -103,12 +102,7 @@ impl Tables {
     }
 
     /// Carries out a page's changes and returns how many anomalies they showed.
-    pub(super) fn play(
-        &mut self,
-        connection: &Connection,
-        shapes: &mut Shapes,
-        page: &Page,
-    ) -> Result<u64, Trouble> {
+    pub(super) fn play(&mut self, connection: &Connection, shapes: &mut Shapes, page: &Page) -> Result<u64, Trouble> {
         let mut anomalies = 0;
         for change in page.transactions.iter().flat_map(|transaction| transaction.changes.iter()) {
             anomalies += match page.relation(change.relation()) {

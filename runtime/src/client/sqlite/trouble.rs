@@ -45,7 +45,8 @@ impl Trouble {
 }
 
 /// What helps when the file is beyond repair: all of it can be had again.
-pub(super) const START_AGAIN: &str = "move it away, with the files -wal and -shm beside it, and everything is synced anew";
+pub(super) const START_AGAIN: &str =
+    "move it away, with the files -wal and -shm beside it, and everything is synced anew";
 
 impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -181,9 +181,8 @@ mod tests {
         connection.execute_batch(&format!("drop table if exists t; create table t (v {declared})")).expect("valid");
         connection.execute("insert into t values (?)", [encode(kind, value)?]).expect("valid");
         let mut row = RowBuilder::default();
-        let read = connection.query_row("select v from t", [], |got| {
-            Ok(decode(kind, got.get_ref(0)?, &mut row, &mut String::new()))
-        });
+        let read = connection
+            .query_row("select v from t", [], |got| Ok(decode(kind, got.get_ref(0)?, &mut row, &mut String::new())));
         assert_eq!(read, Ok(true), "{kind:?} {value:?}");
         Some(row.finish())
     }
