@@ -4,6 +4,7 @@ pub mod audit;
 pub mod chaos;
 pub mod check;
 pub mod cluster;
+pub mod fetch;
 pub mod fleet;
 pub mod postgres;
 pub mod process;

@@ -15,12 +15,15 @@ use tempfile::TempDir;
 /// Why there is no private cluster.
 #[derive(Debug, thiserror::Error)]
 pub enum ClusterError {
-    /// No server programs on this machine.
+    /// No server programs on this machine, and none could be fetched.
     #[error(
-        "no Postgres server is installed here: install PostgreSQL 14 or newer with its server programs, \
+        "no Postgres server is here{reasons}: install PostgreSQL 14 or newer with its server programs, \
          for example with `apt-get install postgresql`"
     )]
-    NotInstalled,
+    NotInstalled {
+        /// Why none could be fetched, in parentheses; empty when it was not tried.
+        reasons: String,
+    },
     /// A file or program could not be used.
     #[error("{what}: {error}")]
     Io {
@@ -40,6 +43,11 @@ pub enum ClusterError {
 }
 
 impl ClusterError {
+    pub(super) fn not_installed(reasons: &[String]) -> Self {
+        let reasons = if reasons.is_empty() { String::new() } else { format!(" ({})", reasons.join("; ")) };
+        Self::NotInstalled { reasons }
+    }
+
     pub(super) fn io(what: impl AsRef<Path>, error: std::io::Error) -> Self {
         Self::Io { what: what.as_ref().display().to_string(), error }
     }
@@ -73,6 +81,7 @@ impl Cluster {
         let postgres = Postgres::find()?;
         let dir = tempfile::Builder::new().prefix("dormouse-postgres-").tempdir();
         let dir = dir.map_err(|error| ClusterError::io("a temporary folder", error))?;
+        process::sweep_after_us(dir.path());
         postgres.own(dir.path())?;
         postgres.lay_out(&dir.path().join("data"))?;
         let port = free_port().map_err(|error| ClusterError::io("a free port", error))?;

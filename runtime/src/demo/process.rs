@@ -2,9 +2,11 @@
 
 use std::ffi::OsStr;
 use std::io;
-use std::process::{Child, Command};
-use std::sync::OnceLock;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Sender, channel};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 /// A command that the kernel sends `death_signal` when this process dies, where `setpriv` is installed. To be started
@@ -71,6 +73,39 @@ pub fn wait_at_most(child: &mut Child, limit: Duration) -> bool {
             Ok(Some(_)) | Err(_) => return true,
         }
     }
+}
+
+/// Sees to it that a folder is removed once this process is gone, also when it was killed and could not do so itself.
+pub fn sweep_after_us(dir: &Path) {
+    use std::io::Write;
+    // The end of its input is our end. By then what used the folder may still be ending.
+    const SCRIPT: &str = r#"trap '' HUP INT TERM
+        while IFS= read -r dir; do set -- "$@" "$dir"; done
+        tries=0
+        for dir do
+            while [ -e "$dir" ] && [ $tries -lt 100 ]; do
+                rm -rf "$dir" 2>/dev/null || sleep 0.1
+                tries=$((tries + 1))
+            done
+        done"#;
+    static SWEEPER: OnceLock<Option<Mutex<ChildStdin>>> = OnceLock::new();
+    let sweeper = SWEEPER.get_or_init(|| {
+        let mut command = Command::new("sh");
+        command.args(["-c", SCRIPT]).current_dir("/").stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        spawn(command).ok()?.stdin.take().map(Mutex::new)
+    });
+    if let Some(sweeper) = sweeper {
+        let mut line = dir.as_os_str().as_bytes().to_vec();
+        line.push(b'\n');
+        // Without a sweeper the folder is left only if we are killed.
+        let _ = sweeper.lock().unwrap_or_else(PoisonError::into_inner).write_all(&line);
+    }
+}
+
+/// Who we are to the system; 0 is root.
+#[must_use]
+pub fn effective_user() -> u32 {
+    rustix::process::geteuid().as_raw()
 }
 
 /// The living processes whose parent is `parent`.

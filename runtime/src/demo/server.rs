@@ -33,6 +33,7 @@ impl Server {
         let fixed = ["serve", "--database-url", database_url, "--listen", &listen];
         let arguments = fixed.iter().chain(more).map(|argument| (*argument).to_owned()).collect();
         let dir = tempfile::Builder::new().prefix("dormouse-server-").tempdir()?;
+        process::sweep_after_us(dir.path());
         let mut server = Self { program: program.into(), arguments, port, dir, child: None };
         server.launch()?;
         server.await_open().await?;
