@@ -1,7 +1,9 @@
 //! Dormouse against real Postgres servers, real sockets and real kills. One test binary, so that it links once.
 
+mod browser;
 mod chaos;
 mod commands;
+mod demo;
 mod doctor;
 mod end_to_end;
 mod hostile;

@@ -1,9 +1,13 @@
 //! A database, a server and clients for one test.
 
+mod browser;
 mod raw;
+mod show;
 pub mod site;
 
+pub use browser::Browser;
 pub use raw::Raw;
+pub use show::Show;
 pub use site::Site;
 
 use dormouse_core::row::Value;

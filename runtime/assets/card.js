@@ -10,11 +10,15 @@ const COLUMNS = ["id", "guest", "tea", "state", "degrees", "cents"];
 const FLASH_MS = 350;
 /** What is called a difference: this many comparisons in a row at the same transaction. */
 const DIFFERENCES_MIN = 3;
+/** Summing up takes at most this share of the time: one in so many parts. */
+const SEAL_PAUSE = 15;
+const KEPT_MAX = 40;
 const PHASES = {
   stopped: ["cut", "bad"], connecting: ["connecting", ""], waiting: ["coming back", "warn"],
   backfill: ["first sync", "warn"], catch_up: ["catching up", "warn"], live: ["live", "good"],
 };
 const count = new Intl.NumberFormat("en");
+const money = new Intl.NumberFormat("en", { minimumFractionDigits: 2 });
 
 export class Card {
   replica;
@@ -26,7 +30,9 @@ export class Card {
   #element; #parts = {}; #rows = new Map(); #flashing = new Map();
   #dirty = true;
   #changes = 0; #lost = 0; #twice = 0; #lastCommit = 0n; #committedAt = 0; #latency = null;
-  #verdict = { differences: 0, at: null };
+  #seals = new Map(); #truths = new Map(); // number of a transaction → digest of all rows after it, here and in Postgres
+  #unsealed = false; #sealAfter = 0;
+  #verdict = { differences: 0, at: null, digest: "" };
   #absence = null; // since when, and after how many changes, it was not live
   #plot; #colour; #announce;
 
@@ -45,7 +51,7 @@ export class Card {
     this.replica.ontransaction = (transaction) => this.#onTransaction(transaction);
     this.replica.onchange = () => {
       this.n = this.#till()?.n ?? null;
-      this.#dirty = true;
+      this.#dirty = this.#unsealed = true;
     };
     this.#absence = { since: performance.now(), changes: 0 };
     this.#onPhase(this.replica.phase);
@@ -108,22 +114,34 @@ export class Card {
     this.#plot.add(this.#latency, this.replica.phase === "live", this.#colour);
   }
 
-  /** Compares with what Postgres held at a transaction, if that is the one held here. True when it could. */
-  async compare({ n, digest }) {
-    if (this.n === null) return false;
-    this.behind = Math.max(0, n - this.n);
+  /** Hears what Postgres held at a transaction, and compares with what was held here at the same one. */
+  hear({ n, digest }) {
+    if (this.n !== null) this.behind = Math.max(0, n - this.n);
+    keep(this.#truths, n, digest);
+    this.#compare(true);
     this.#dirty = true;
-    if (n !== this.n) return false;
-    const same = await this.#digest() === digest;
-    this.#verdict = { at: n, differences: same ? 0 : this.#verdict.differences + 1, digest };
-    return true;
   }
 
-  async #digest() {
+  #compare(isNews) {
+    const n = [...this.#truths.keys()].reverse().find((n) => this.#seals.has(n));
+    if (n === undefined) return;
+    const [digest, truth] = [this.#seals.get(n), this.#truths.get(n)];
+    if (digest === truth) this.#verdict = { at: n, differences: 0, digest };
+    else if (isNews) this.#verdict = { at: n, differences: this.#verdict.differences + 1, digest };
+    this.#dirty = true;
+  }
+
+  /** Sums up the rows as they are at this transaction; seldom, if that is much work. */
+  async #seal() {
+    const [n, start] = [this.n, performance.now()];
+    if (n === null) return;
     const lines = SUMMED.flatMap((table) => this.replica.rows(`${SCHEMA}.${table}`)
       .sort((a, b) => a.id - b.id).map((row) => Object.values(row).join("|")));
-    const bytes = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(lines.join("\n")));
-    return [...new Uint8Array(bytes)].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+    const text = lines.join("\n");
+    this.#sealAfter = performance.now() + (performance.now() - start) * SEAL_PAUSE;
+    const bytes = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text));
+    keep(this.#seals, n, [...new Uint8Array(bytes)].map((byte) => byte.toString(16).padStart(2, "0")).join(""));
+    this.#compare(false);
   }
 
   /** Brings the page up to date: called once per frame, however much has changed. */
@@ -132,6 +150,10 @@ export class Card {
       if (now < until) continue;
       cell.classList.remove("fresh");
       this.#flashing.delete(cell);
+    }
+    if (this.#unsealed && now >= this.#sealAfter) {
+      this.#unsealed = false;
+      this.#seal();
     }
     if (!this.#dirty) return;
     this.#dirty = false;
@@ -142,8 +164,9 @@ export class Card {
     set("wrong", `${this.#lost} · ${this.#twice + this.replica.misfits}`);
     this.#parts.wrong.classList.toggle("bad", this.#lost + this.#twice + this.replica.misfits > 0);
     this.#paintVerdict(set);
+    set("orders", count.format(this.replica.rows(`${SCHEMA}.orders`).length));
     set("receipts", count.format(this.replica.rows(`${SCHEMA}.receipts`).length));
-    set("till", count.format((this.#till()?.cents ?? 0) / 100));
+    set("till", money.format((this.#till()?.cents ?? 0) / 100));
     this.#paintRows(now);
   }
 
@@ -158,7 +181,7 @@ export class Card {
     const wrong = differences >= DIFFERENCES_MIN;
     const behind = this.behind > 0 && this.replica.phase !== "live";
     if (at !== null) {
-      const seal = `transaction ${count.format(at)} · ${digest.slice(0, 8)}`;
+      const seal = `tx ${count.format(at)} · ${digest.slice(0, 8)}`;
       set("verdict", wrong ? `✗ differs from Postgres at ${seal}` : `✓ ${behind ? "was the same as" : "same as"} Postgres at ${seal}`);
     }
     this.#parts.verdict.className = `verdict ${wrong ? "bad" : at === null || behind ? "quiet" : "good"}`;
@@ -179,7 +202,7 @@ export class Card {
       if (body.children[place] !== row) body.insertBefore(row, body.children[place] ?? null);
       COLUMNS.forEach((column, at) => {
         const cell = row.cells[at];
-        const text = column === "cents" ? (order.cents / 100).toFixed(2) : String(order[column]);
+        const text = column === "cents" ? money.format(order.cents / 100) : String(order[column]);
         if (cell.textContent === text) return;
         cell.textContent = text;
         if (column === "state") cell.className = `state ${text}`;
@@ -193,6 +216,13 @@ export class Card {
       this.#rows.delete(id);
     }
   }
+}
+
+/** Keeps the newest entries. */
+function keep(map, n, digest) {
+  map.delete(n);
+  map.set(n, digest);
+  if (map.size > KEPT_MAX) map.delete(map.keys().next().value);
 }
 
 function newRow() {

@@ -107,23 +107,28 @@ function showServer({ server, status, writes }) {
   const texts = {
     head: status?.head ?? "–", covered: status?.covered ?? "–", memory: bytes(server.rss_bytes), wal: bytes(status?.retained_wal_bytes),
     process: `${server.pid ?? "–"}, life ${server.lives}`,
-    sessions: status ? `${live} live · ${catch_up + backfill + greeted} behind · ${hibernated} asleep` : "–",
+    sessions: status ? sessions({ live, behind: catch_up + backfill + greeted, asleep: hibernated }) : "–",
   };
   for (const [id, text] of Object.entries(texts)) at(id).textContent = text;
   showWriter(writes);
 }
 
-async function compare() {
+function sessions(counts) {
+  const some = Object.entries(counts).filter(([, n]) => n > 0).map(([name, n]) => `${n} ${name}`);
+  return some.join(" · ") || "none";
+}
+
+async function askPostgres() {
   const truth = await ask("/demo/truth");
   if (!truth) return;
   at("truth").textContent = `${count.format(truth.n)} tx · ${count.format(truth.rows)} rows`;
-  at("digest").textContent = truth.digest.slice(0, 16);
-  await Promise.all(cards.map((card) => card.compare(truth)));
+  at("digest").textContent = `${truth.digest.slice(0, 8)}…`;
+  for (const card of cards) card.hear(truth);
 }
 
 async function askAlways() {
   if (!document.hidden) {
-    const [state] = await Promise.all([ask("/demo/state"), compare()]);
+    const [state] = await Promise.all([ask("/demo/state"), askPostgres()]);
     if (state) showServer(state);
   }
   setTimeout(askAlways, ASK_EVERY_MS);

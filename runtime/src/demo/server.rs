@@ -16,6 +16,7 @@ const START_MAX: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub struct Server {
     program: PathBuf,
+    database_url: String,
     arguments: Vec<String>,
     port: u16,
     dir: TempDir,
@@ -30,11 +31,12 @@ impl Server {
     pub async fn start(program: &Path, database_url: &str, more: &[&str]) -> io::Result<Self> {
         let port = super::cluster::free_port()?;
         let listen = format!("127.0.0.1:{port}");
-        let fixed = ["serve", "--database-url", database_url, "--listen", &listen];
+        let fixed = ["serve", "--listen", &listen];
         let arguments = fixed.iter().chain(more).map(|argument| (*argument).to_owned()).collect();
         let dir = tempfile::Builder::new().prefix("dormouse-server-").tempdir()?;
         process::sweep_after_us(dir.path());
-        let mut server = Self { program: program.into(), arguments, port, dir, child: None };
+        let mut server =
+            Self { program: program.into(), database_url: database_url.into(), arguments, port, dir, child: None };
         server.launch()?;
         server.await_open().await?;
         Ok(server)
@@ -65,6 +67,13 @@ impl Server {
     pub fn launch(&mut self) -> io::Result<()> {
         let log = File::options().create(true).append(true).open(self.log_path())?;
         let mut command = process::bound(&self.program, "KILL");
+        // What this shell configures is for servers that are meant to last.
+        let ours = std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("DORMOUSE_"));
+        for (name, _) in ours {
+            command.env_remove(name);
+        }
+        // Its password, if it has one, is nobody's to see among the arguments of processes.
+        command.env("DORMOUSE_DATABASE_URL", &self.database_url);
         command.args(&self.arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         self.child = Some(process::spawn(command)?);
         Ok(())

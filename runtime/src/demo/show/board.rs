@@ -76,7 +76,7 @@ pub struct Truth {
     pub digest: String,
 }
 
-/// Creates the tables in the schema, which exists, with `receipts` old receipts.
+/// Creates the tables in the schema, which exists, with some orders and `receipts` old receipts.
 ///
 /// # Errors
 /// As Postgres says.
@@ -85,6 +85,13 @@ pub async fn prepare(client: &Client, receipts: i32) -> Result<(), Error> {
     let sql = "insert into dormouse_demo.receipts
         select i, ($2::text[])[1 + i % array_length($2, 1)], 300 + i % 140, 0 from generate_series(1, $1::int) i";
     client.execute(sql, &[&receipts, &&GUESTS[..]]).await?;
+    let orders = "insert into dormouse_demo.orders
+        select i, ($1::text[])[i], $2, ($3::text[])[1 + (9 - i) / 3], case when i < 4 then 60 + 9 * i else 20 end, $4
+        from generate_series($5::int, $5 + 1) i";
+    for (first, (tea, cents)) in (1..).step_by(2).zip(&TEAS[..5]) {
+        client.execute(orders, &[&&GUESTS[..], tea, &&STATES[..], cents, &first]).await?;
+    }
+    client.execute("update dormouse_demo.till set n = 10", &[]).await?;
     client
         .execute("update dormouse_demo.till set cents = (select sum(cents) from dormouse_demo.receipts)", &[])
         .await?;

@@ -62,17 +62,21 @@ impl Database {
         } else if row.get(1) {
             return Err(DatabaseError::Unfit(format!("its schema {} was not made by a demo", board::SCHEMA)));
         }
-        let fit = "select current_setting('wal_level'), to_regnamespace('dormouse') is not null, pg_is_in_recovery()";
+        let fit = "select current_setting('wal_level'), pg_is_in_recovery(), to_regnamespace('dormouse') is not null
+            or exists (select from pg_publication where pubname = name)
+            or exists (select from pg_replication_slots where slot_name = name)
+            from (select 'dormouse_' || oid from pg_database where datname = current_database()) ours (name)";
         let row = client.query_one(fit, &[]).await?;
-        if row.get(2) {
+        if row.get(1) {
             return Err(DatabaseError::Unfit("it is a standby, and a demo writes".into()));
         }
         if row.get::<_, &str>(0) != "logical" {
             let sentence = "its wal_level is not logical (`alter system set wal_level = 'logical'`, then restart it)";
             return Err(DatabaseError::Unfit(sentence.into()));
         }
-        if row.get(1) {
-            return Err(DatabaseError::Unfit("Dormouse already serves it (it has a schema `dormouse`)".into()));
+        if row.get(2) {
+            let sentence = "Dormouse already serves it (it has a schema `dormouse`, or the slot or publication)";
+            return Err(DatabaseError::Unfit(sentence.into()));
         }
         Ok(Self { url: url.into(), cluster: None })
     }
