@@ -8,6 +8,7 @@ mod doctor;
 mod end_to_end;
 mod hostile;
 mod operations;
+mod python;
 mod schema;
 mod seam;
 mod store;
