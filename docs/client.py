@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""A whole client of Dormouse, written from docs/PROTOCOL.md, with Python's standard library alone. It prints each transaction
-as a line of JSON once that is stored; with --store FILE it goes on where it was, even after its own kill."""
+"""A whole client of Dormouse (docs/PROTOCOL.md) in Python's standard library alone. It prints each transaction as a line of
+JSON once that is stored; with --store FILE it goes on where it was, even after its own kill."""
 import argparse, base64, json, os, random, signal, socket, ssl, struct, sys, time
 from urllib.parse import urlsplit
 
@@ -20,9 +20,9 @@ class WebSocket:  # RFC 6455, as much of it as this protocol needs
         if url.scheme == "wss":
             self.socket = ssl.create_default_context().wrap_socket(self.socket, server_hostname=url.hostname)
         lines = ["GET /api/sync HTTP/1.1", f"Host: {url.netloc}", "Connection: Upgrade", "Upgrade: websocket",
-                 "Sec-WebSocket-Version: 13", f"Sec-WebSocket-Key: {key}", "Sec-WebSocket-Protocol: dormouse.v1.json"]
-        lines += [f"Authorization: Bearer {credential}"] if credential else []
-        self.socket.sendall("\r\n".join([*lines, "", ""]).encode())
+                 "Sec-WebSocket-Version: 13", f"Sec-WebSocket-Key: {key}", "Sec-WebSocket-Protocol: dormouse.v1.json",
+                 *([f"Authorization: Bearer {credential}"] if credential else []), "", ""]
+        self.socket.sendall("\r\n".join(lines).encode())
         while b"\r\n\r\n" not in head:
             head += self.take(1)
         if head[9:12] != b"101":  # 429 and 5xx pass; other refusals stay
@@ -35,8 +35,7 @@ class WebSocket:  # RFC 6455, as much of it as this protocol needs
             if not data:
                 raise ConnectionError("the connection was closed")
             self.buffer += data
-        taken = bytes(self.buffer[:size])
-        del self.buffer[:size]
+        taken, self.buffer = bytes(self.buffer[:size]), self.buffer[size:]
         return taken
 
     def receive(self, seconds):  # the next text, or None when none came in time
@@ -44,9 +43,7 @@ class WebSocket:  # RFC 6455, as much of it as this protocol needs
             first, size = self.take(2, seconds)
         except socket.timeout:
             return None
-        if size > 125:
-            size = int.from_bytes(self.take(2 if size == 126 else 8), "big")
-        payload = self.take(size)
+        payload = self.take(int.from_bytes(self.take({126: 2, 127: 8}[size]), "big") if size > 125 else size)
         if first == 0x88:
             raise ConnectionError(f"closed by the server: {payload[2:].decode()}")
         if first == 0x89:  # a ping of WebSocket's own
@@ -60,10 +57,8 @@ class WebSocket:  # RFC 6455, as much of it as this protocol needs
         self.socket.sendall(head + mask + bytes(byte ^ mask[n % 4] for n, byte in enumerate(payload)))
 
 class Client:
-    ended = False
-
     def __init__(self, options):
-        self.options, self.failures, self.told = options, 0, []
+        self.options, self.failures, self.told, self.ended = options, 0, [], False
         self.hello = {"type": "hello", "client": options.client, "scope": options.tables or "all", "attempt": 0,
                       "instance": str(random.getrandbits(64))}  # drawn anew with each opening of the store
         self.held = {"position": None, "scope": None, "shapes": {}, "tables": {}, "pieces": [], "anomalies": 0}
@@ -73,8 +68,7 @@ class Client:
     def save(self):  # all that is held becomes durable in one step; only then is it told, and acknowledged
         if self.options.store:
             with open(self.options.store + ".new", "w") as file:
-                json.dump(self.held, file)
-                os.fsync(file.flush() or file.fileno())
+                file.write(json.dumps(self.held)), file.flush(), os.fsync(file.fileno())
             os.replace(self.options.store + ".new", self.options.store)
         while self.told:
             print(json.dumps(self.told.pop(0)), flush=True)
@@ -116,8 +110,9 @@ class Client:
             self.staged, self.owed = {}, None
         elif self.expect != (backfill, n):
             raise ConnectionError("a part of a backfill is missing")
-        rows = [["i", message["schema"], row] for row in message.get("rows", [])]
-        for change in rows + [change for part in message.get("transactions", []) for change in part["changes"]]:
+        for row in message.get("rows", []):
+            self.change(self.staged, "i", message["schema"], row)
+        for change in (change for part in message.get("transactions", []) for change in part["changes"]):
             self.change(self.staged, *change)
         self.expect = (backfill, n + 1)
         if not complete:
@@ -137,7 +132,8 @@ class Client:
         raise (ConnectionError if message["code"] in COME_BACK else Refused)(f"{message['code']}: {message['message']}")
 
     def owe(self, message, window):  # cumulative: sent at half a window, or a second after the first that is owed
-        self.count, self.due = (self.count + 1, self.due) if self.owed else (1, time.monotonic() + 1)
+        self.count, self.due = (self.count, self.due) if self.owed else (0, time.monotonic() + 1)
+        self.count += max(1, self.size // 32768)  # a window of 64 pages is also one of 2 MiB
         self.owed, self.due = message, self.due if self.count * 2 < window else 0
 
     def converse(self):  # one connection
@@ -150,7 +146,7 @@ class Client:
             text, now = self.socket.receive(0.2), time.monotonic()
             heard, pinged = now if text else heard, max(heard, pinged)
             if text and text != "pong":
-                message = json.loads(text)
+                message, self.size = json.loads(text), len(text)
                 getattr(self, "on_" + message["type"])(message)
             if self.owed and now >= self.due:
                 self.save()
@@ -162,20 +158,20 @@ class Client:
                 pinged = self.socket.send(b"ping") or now
 
     def run(self):  # until it is ended, or live if that is enough
-        while True:
+        while not self.ended:
             try:
                 return self.converse()
             except OSError as why:  # refused, cut, closed, or something is missing
-                wait, self.failures = min(0.25 * 2 ** self.failures, 30), min(self.failures + 1, 7)
                 print(f"{why}: connecting again in a moment", file=sys.stderr)
-                time.sleep(random.uniform(wait / 2, wait))
             finally:
                 self.save()  # before a greeting claims it
+            wait, self.failures = min(0.25 * 2 ** self.failures, 30), min(self.failures + 1, 7)
+            time.sleep(random.uniform(wait / 2, wait))
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("url"), parser.add_argument("client"), parser.add_argument("--credential")
 parser.add_argument("--store", help="a file for what is held"), parser.add_argument("--tables", nargs="+")
-parser.add_argument("--until-live", action="store_true", help="end then"), parser.add_argument("--dump", action="store_true")
+parser.add_argument("--until-live", action="store_true"), parser.add_argument("--dump", action="store_true")
 client = Client(parser.parse_args())
 signal.signal(signal.SIGTERM, lambda *_: setattr(client, "ended", True))
 try:
@@ -183,4 +179,4 @@ try:
 except Refused as why:
     sys.exit(f"refused: {why}")
 if client.options.dump:
-    print(json.dumps({"position": client.held["position"], "anomalies": client.held["anomalies"], "tables": client.held["tables"]}))
+    print(json.dumps({name: client.held[name] for name in ("position", "anomalies", "tables")}))

@@ -95,8 +95,8 @@ async fn truth(site: &Site, table: &str) -> Vec<Row> {
     let answer = sql.simple_query(&format!("select * from {table}")).await.expect("the table is there");
     let row = |row: &tokio_postgres::SimpleQueryRow| {
         let names = row.columns().iter().map(|column| column.name().to_owned());
-        // `score` is a floating number, which has several texts.
-        let text = |name: &str, text: &str| match text.parse::<f64>() {
+        // `score` is a floating number, which has several texts: it is read as the client's is.
+        let text = |name: &str, text: &str| match serde_json::from_str::<f64>(text) {
             Ok(number) if name == "score" && number.is_finite() => format!("{number:?}"),
             _ => text.to_owned(),
         };

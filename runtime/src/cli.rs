@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 /// Keeps the rows of a Postgres database in step with many clients over WebSockets.
 #[derive(Debug, Parser)]
-#[command(name = "dormouse", version)]
+#[command(name = "dormouse", version = env!("DORMOUSE_VERSION"))]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -33,7 +33,18 @@ enum Command {
     Verify(verify::Args),
     /// Measure
     Bench(bench::Args),
+    /// Print what lets a shell complete this command line
+    #[command(after_help = COMPLETIONS_HELP)]
+    Completions {
+        /// For which shell
+        shell: clap_complete::Shell,
+    },
 }
+
+const COMPLETIONS_HELP: &str = "Install it once:
+  bash  dormouse completions bash > ~/.local/share/bash-completion/completions/dormouse
+  zsh   dormouse completions zsh > \"${fpath[1]}/_dormouse\"
+  fish  dormouse completions fish > ~/.config/fish/completions/dormouse.fish";
 
 impl Command {
     async fn run(self) -> Result<(), CommandError> {
@@ -45,6 +56,10 @@ impl Command {
             Self::Tail(args) => tail::run(args).await,
             Self::Verify(args) => verify::run(args).await,
             Self::Bench(args) => bench::run(args).await,
+            Self::Completions { shell } => {
+                print_completions(shell);
+                Ok(())
+            }
         }
     }
 
@@ -54,9 +69,20 @@ impl Command {
             Self::Serve(_) => "info",
             // What a replication connection that fails has to say is in the finding.
             Self::Doctor(_) => "warn,pgwire_replication=off",
-            Self::Status(_) | Self::Demo(_) | Self::Tail(_) | Self::Verify(_) | Self::Bench(_) => "warn",
+            Self::Status(_)
+            | Self::Demo(_)
+            | Self::Tail(_)
+            | Self::Verify(_)
+            | Self::Bench(_)
+            | Self::Completions { .. } => "warn",
         }
     }
+}
+
+fn print_completions(shell: clap_complete::Shell) {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "dormouse", &mut script);
+    let _ = std::io::Write::write_all(&mut std::io::stdout(), &script); // A reader that has enough may leave.
 }
 
 /// Why a command did not do what it was asked, and with which status the process ends.

@@ -81,4 +81,18 @@ mod tests {
         assert_eq!(encode_close(Some(FaultCode::TooLarge))[..4], [0x88, 11, 3, 241]);
         assert_eq!(encode_close(None)[..], [0x88, 2, 3, 232]);
     }
+
+    #[test]
+    fn each_code_closes_with_the_status_that_the_protocol_says() {
+        let page = include_str!("../../../docs/PROTOCOL.md");
+        let rows = page.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` | "));
+        let statuses = rows.filter_map(|(code, rest)| Some((code, rest.get(..4)?.parse::<u16>().ok()?)));
+        let mut told = 0;
+        for (code, status) in statuses {
+            let parsed: FaultCode = serde_json::from_str(&format!("\"{code}\"")).expect("a code");
+            assert_eq!(close_number(parsed), status, "{code}");
+            told += 1;
+        }
+        assert!(told >= 13, "the table was found");
+    }
 }

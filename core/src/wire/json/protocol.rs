@@ -30,3 +30,22 @@ fn every_example_of_a_server_is_understood_and_said_alike() {
         assert_eq!(decoder.decode(&encode_server(&message)), Ok(message));
     }
 }
+
+#[test]
+fn the_table_of_codes_says_who_comes_back() {
+    let rows = PAGE.lines().filter_map(|line| line.strip_prefix("| `"));
+    let mut told = 0;
+    for row in rows {
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        let [code, status, back, ..] = cells[..] else { continue };
+        if status.len() != 4 || status.parse::<u16>().is_err() {
+            continue; // A row of another table.
+        }
+        let code = code.trim_end_matches('`');
+        let parsed: crate::fault::FaultCode =
+            serde_json::from_str(&format!("\"{code}\"")).unwrap_or_else(|_| panic!("{code} is a code"));
+        assert_eq!(back.starts_with("yes"), parsed.worth_retrying(), "{code}");
+        told += 1;
+    }
+    assert_eq!(told, 13, "every code has its row");
+}
