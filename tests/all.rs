@@ -8,6 +8,7 @@ mod doctor;
 mod end_to_end;
 mod hostile;
 mod operations;
+mod packaging;
 mod python;
 mod schema;
 mod seam;

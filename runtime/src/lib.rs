@@ -2,6 +2,30 @@
 //!
 //! The command line is [`cli`]. Everything that touches the outside lives in this crate: the
 //! clock, the database, the sockets, the disk.
+//!
+//! ```text
+//! [source] ─▶ [replication] ─▶ [db] ─▶ [hub] ─▶ [socket], [listener] ~~▶ [client] ─▶ [replica]
+//!  the stream   its host       history  hosts     the port                a replica     in SQLite
+//! ```
+//!
+//! An application uses [`client`]: a replica in memory or in a SQLite file, which dials, resumes and stores by itself.
+//!
+//! ```no_run
+//! use dormouse_core::store::MemoryStore;
+//! use dormouse_runtime::client::{Client, Options};
+//!
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! let options = Options::new("ws://127.0.0.1:7654", "tablet-7")?;
+//! let client = Client::connect(options, MemoryStore::default());
+//! client.wait_until_live().await?; // Everything that was committed before this connection is applied.
+//! let rows = client.read(|store| store.table("public.orders").map_or(0, |table| table.len()));
+//! println!("{rows} orders");
+//! client.close().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A server is started with [`serve`], as the command does it; [`drive`] is the loop that every machine runs in.
 
 pub mod access;
 pub mod bench;

@@ -2,6 +2,13 @@
 //! replication races, and says which promise broke.
 //!
 //! One loop takes the least event by time, class and a stable key; everything undetermined is asked of one chooser.
+//!
+//! ```text
+//! [chooser] ── what happens ──▶ [world]: model [postgres], network, hosts ── drives ──▶ the machines of `dormouse-core`
+//!                                  └─ after every event ─▶ [oracle]: did a promise break? ─▶ [trace], [shrink]
+//! ```
+//!
+//! The program is `dormouse-sim` ([`cli`]); `docs/SIMULATOR.md` explains what is modelled and what is watched.
 
 pub mod chooser;
 pub mod cli;
