@@ -29,12 +29,15 @@ fn variables(text: &str) -> BTreeSet<&str> {
 #[test]
 fn every_setting_that_is_packaged_is_one_of_the_program() {
     let help = say(&["serve", "--help"]);
-    let known = variables(&help);
+    // `DORMOUSE_SPOOL_DIR` is `--spool-dir`.
+    let flag = |name: &str| name.replacen("DORMOUSE_", "--", 1).replace('_', "-").to_lowercase();
+    let is_known = |name: &str| help.split_whitespace().any(|word| word == flag(name));
+    assert!(!is_known("DORMOUSE_DATABASE"), "a part of a name is not a name");
     for name in ["Dockerfile", "compose.yaml", "dormouse.service"] {
         let text = read(name);
         let used = variables(&text);
         assert!(!used.is_empty(), "{name} sets something");
-        let unknown: Vec<_> = used.difference(&known).collect();
+        let unknown: Vec<_> = used.into_iter().filter(|name| !is_known(name)).collect();
         assert!(unknown.is_empty(), "{name} sets {unknown:?}, which `serve` does not read");
     }
 }
