@@ -19,6 +19,7 @@
 
 mod address;
 mod driver;
+mod security;
 mod socket;
 pub mod sqlite;
 mod store;
@@ -26,6 +27,8 @@ mod store;
 mod tests;
 
 pub use address::Address;
+pub use security::Security;
+pub(crate) use security::{OpenError, Stream};
 pub use store::{Replica, Store};
 
 use dormouse_core::change::Scope;
@@ -34,6 +37,7 @@ use dormouse_core::fault::{Failure, PeerFault};
 use dormouse_core::position::{Era, Position, Waypoint};
 use dormouse_core::session::ClientId;
 use driver::Life;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{broadcast, mpsc, watch};
@@ -49,6 +53,8 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 pub struct Options {
     /// Where the server is.
     pub address: Address,
+    /// Whom to trust behind `wss://`.
+    pub security: Security,
     /// Who the client is, what it wants, and its times. Its credential is sent as a bearer in a header, and in no message.
     pub config: Config,
 }
@@ -59,20 +65,32 @@ pub struct Options {
 pub struct InvalidOptions(pub String);
 
 impl Options {
-    /// Everything published, at `url` (`ws://host:port`), without a credential.
+    /// Everything published, at `url` (`ws://host:port`, or `wss://host:port` with TLS), without a credential. Behind
+    /// `wss://` must be a certificate that the system trusts, for the host's name.
     ///
     /// # Errors
     /// When the URL or the client id cannot be used.
     pub fn new(url: &str, client_id: &str) -> Result<Self, InvalidOptions> {
         let client = ClientId::new(client_id).map_err(|why| InvalidOptions(why.into()))?;
         let address = Address::parse(url)?;
-        Ok(Self { address, config: Config { seed: rand::random(), ..Config::new(client) } })
+        Ok(Self {
+            address,
+            security: Security::default(),
+            config: Config { seed: rand::random(), ..Config::new(client) },
+        })
     }
 
     /// The same for some tables only (`schema.table`).
     #[must_use]
     pub fn with_tables(mut self, tables: impl IntoIterator<Item = String>) -> Self {
         self.config.scope = Scope::tables(tables);
+        self
+    }
+
+    /// The same, but behind `wss://` only the authorities in this file of PEM are trusted, instead of the system's.
+    #[must_use]
+    pub fn with_root_certificates(mut self, file: impl Into<PathBuf>) -> Self {
+        self.security = Security::new(Some(file.into()));
         self
     }
 

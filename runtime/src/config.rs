@@ -13,6 +13,7 @@ pub use source::Fault;
 use crate::access::Access;
 use crate::cli::CommandError;
 use crate::db;
+use crate::tls::{Acceptor, ServerIdentity};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -42,6 +43,12 @@ pub struct Args {
     /// Where to listen: an address and a port; port 0 takes any free one
     #[arg(long, env = "DORMOUSE_LISTEN", default_value = "127.0.0.1:7654")]
     pub listen: String,
+    /// Speak TLS, with this certificate and what leads to its authority (PEM); read again on SIGHUP
+    #[arg(long, env = "DORMOUSE_TLS_CERT", value_name = "FILE")]
+    pub tls_cert: Option<PathBuf>,
+    /// The private key of the certificate (PEM, not encrypted)
+    #[arg(long, env = "DORMOUSE_TLS_KEY", value_name = "FILE")]
+    pub tls_key: Option<PathBuf>,
     /// Sync what this publication names, instead of every table with a key
     #[arg(long, env = "DORMOUSE_PUBLICATION", conflicts_with = "tables")]
     pub publication: Option<String>,
@@ -120,6 +127,7 @@ impl Args {
         if let Some(dir) = self.spool_dir.as_ref().filter(|dir| !dir.is_dir()) {
             faults.push(Fault::new("spool-dir", format!("{} is no folder", dir.display())));
         }
+        faults.extend(self.tls().err());
         match self.address() {
             Ok(address) => faults.extend(self.access(address).err().map(|why| Fault::new("auth", why.to_string()))),
             Err(why) => faults.push(Fault::new("listen", why.to_string())),
@@ -138,6 +146,26 @@ impl Args {
     pub fn address(&self) -> Result<SocketAddr, CommandError> {
         let wrong = || CommandError::Usage(format!("{} is no address and port, as in 127.0.0.1:7654", self.listen));
         self.listen.to_socket_addrs().ok().and_then(|mut addresses| addresses.next()).ok_or_else(wrong)
+    }
+
+    /// How TLS is spoken with clients, if it is.
+    ///
+    /// # Errors
+    /// When one of the two files is not named, or they cannot be used.
+    pub fn tls(&self) -> Result<Option<Acceptor>, Fault> {
+        match (&self.tls_cert, &self.tls_key) {
+            (None, None) => Ok(None),
+            (Some(certificates), Some(key)) => {
+                let identity = ServerIdentity { certificates: certificates.clone(), key: key.clone() };
+                Acceptor::new(identity).map(Some).map_err(|why| Fault::new("tls-cert", why.to_string()))
+            }
+            (Some(_), None) => {
+                Err(Fault::new("tls-cert", "a certificate is of no use without its key: give tls-key, too"))
+            }
+            (None, Some(_)) => {
+                Err(Fault::new("tls-key", "a key is of no use without its certificate: give tls-cert, too"))
+            }
+        }
     }
 
     /// Who may come in.

@@ -23,6 +23,7 @@ mod slot;
 mod snapshot;
 mod spool;
 mod status;
+mod target;
 #[cfg(test)]
 mod tests;
 mod types;
@@ -35,6 +36,8 @@ pub(crate) use failure::is_refusal_code;
 pub(crate) use migrate::VERSION as SCHEMA_VERSION;
 pub use registry::Registration;
 pub use status::SourceStatus;
+pub(crate) use target::Target;
+pub use target::connect;
 pub use url::{REDACTED, judge as judge_url, redact};
 
 use dormouse_core::fault::Failure;
@@ -126,8 +129,8 @@ impl Database {
     }
 
     /// How to connect, for replication.
-    pub(crate) fn connection(&self) -> &tokio_postgres::Config {
-        self.inner.pool.config()
+    pub(crate) fn target(&self) -> &Target {
+        self.inner.pool.target()
     }
 
     fn pool(&self) -> &pool::Pool {

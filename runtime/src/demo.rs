@@ -105,7 +105,7 @@ async fn run_check(args: Args, program: std::path::PathBuf) -> Result<(), Comman
 fn explain(error: &CheckError) -> CommandError {
     match error {
         CheckError::Cluster(_) | CheckError::Io(_) => CommandError::Environment(error.to_string()),
-        CheckError::Chaos(_) | CheckError::Database(_) | CheckError::NoFirstSync { .. } => {
+        CheckError::Chaos(_) | CheckError::Database(_) | CheckError::Verify(_) | CheckError::NoFirstSync { .. } => {
             CommandError::Failed(error.to_string())
         }
     }

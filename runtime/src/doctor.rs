@@ -15,7 +15,7 @@ pub use code::Code;
 pub use report::{Finding, Report, Severity};
 
 use crate::cli::CommandError;
-use crate::db::{Config, Selection};
+use crate::db::{self, Config, Selection};
 use std::time::Duration;
 use tokio_postgres::Client;
 
@@ -111,7 +111,7 @@ pub async fn examine(config: &Config) -> Result<Report, CommandError> {
 /// The database under examination.
 pub(crate) struct Patient {
     client: Client,
-    settings: tokio_postgres::Config,
+    settings: db::Target,
     selection: Selection,
     role: String,
     database: String,
@@ -123,15 +123,11 @@ pub(crate) struct Patient {
 
 impl Patient {
     fn address(&self) -> String {
-        connection::address(&self.settings)
+        connection::address(self.settings.config())
     }
 }
 
-async fn examine_all(
-    settings: &tokio_postgres::Config,
-    config: &Config,
-    report: &mut Report,
-) -> Result<(), tokio_postgres::Error> {
+async fn examine_all(settings: &db::Target, config: &Config, report: &mut Report) -> Result<(), tokio_postgres::Error> {
     let client = match connection::connect(settings).await {
         Ok(client) => client,
         Err(finding) => {

@@ -47,6 +47,7 @@ pub mod socket;
 pub mod source;
 pub mod status;
 pub mod tail;
+pub mod tls;
 pub mod verify;
 
 const _: () =

@@ -9,6 +9,7 @@ use crate::db::Database;
 use crate::hub::Hubs;
 use crate::metrics::Metrics;
 use crate::replication;
+use crate::tls::Acceptor;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
@@ -18,6 +19,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
@@ -32,6 +34,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// What the routes need.
 pub struct Door {
+    /// How TLS is spoken; `None` speaks plain HTTP.
+    pub tls: Option<Acceptor>,
     /// Who may come in.
     pub access: Access,
     /// Who serves them.
@@ -74,7 +78,11 @@ pub async fn listen(listener: TcpListener, door: Arc<Door>, connections_max: usi
         match (accepted, Arc::clone(&places).try_acquire_owned()) {
             (Ok((stream, _)), Ok(place)) => {
                 let _ = stream.set_nodelay(true); // Only slower without.
-                door.tasks.spawn(serve_http(stream, router.clone(), Arc::new(place), door.closing.clone()));
+                let (router, place, closing) = (router.clone(), Arc::new(place), door.closing.clone());
+                match door.tls.clone() {
+                    None => drop(door.tasks.spawn(serve_http(stream, router, place, closing))),
+                    Some(tls) => drop(door.tasks.spawn(serve_https(stream, tls, router, place, closing))),
+                }
             }
             (Ok(_), Err(_)) => {
                 refused += 1;
@@ -90,8 +98,23 @@ pub async fn listen(listener: TcpListener, door: Arc<Door>, connections_max: usi
     }
 }
 
+/// The same behind TLS.
+async fn serve_https(stream: TcpStream, tls: Acceptor, router: Router, place: Place, closing: CancellationToken) {
+    let accepted = tokio::select! {
+        accepted = tls.accept(stream) => accepted,
+        () = closing.cancelled() => return,
+    };
+    match accepted {
+        Ok(stream) => Box::pin(serve_http(stream, router, place, closing)).await,
+        Err(why) => tracing::debug!(%why, "a TLS handshake failed"),
+    }
+}
+
 /// Serves the requests of one connection until it is upgraded or ends.
-async fn serve_http(stream: TcpStream, router: Router, place: Place, closing: CancellationToken) {
+async fn serve_http<S>(stream: S, router: Router, place: Place, closing: CancellationToken)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
     let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
         let (mut router, mut request): (Router, Request) = (router.clone(), request.map(Body::new));
         request.extensions_mut().insert(Arc::clone(&place));

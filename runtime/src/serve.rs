@@ -9,6 +9,7 @@ use crate::listener::{self, Door};
 use crate::metrics::Metrics;
 use crate::replication::{self, Event, Replicator};
 use crate::source::StreamSource;
+use crate::tls::Acceptor;
 use dormouse_core::{hub, replication as core_replication};
 use std::io::Write;
 use std::net::SocketAddr;
@@ -35,6 +36,7 @@ pub async fn run(args: Args) -> Result<(), CommandError> {
     let mut signals = Signals::listen()?;
     let address = args.address()?;
     let access = args.access(address)?;
+    let tls = args.tls().map_err(|fault| CommandError::Usage(fault.why))?;
     let listener = TcpListener::bind(address).await;
     let listener = listener.map_err(|why| CommandError::Environment(format!("cannot listen on {address}: {why}")))?;
     let address = listener.local_addr().map_err(|why| CommandError::Environment(why.to_string()))?;
@@ -42,8 +44,8 @@ pub async fn run(args: Args) -> Result<(), CommandError> {
     let database =
         database.map_err(|why| CommandError::Environment(format!("cannot use the database: {}", why.reason())))?;
 
-    let server = Server::start(&args, access, listener, database);
-    announce(address);
+    let server = Server::start(&args, access, tls.clone(), listener, database);
+    announce(address, tls.is_some());
     loop {
         tokio::select! {
             signalled = signals.next() => match signalled {
@@ -52,6 +54,7 @@ pub async fn run(args: Args) -> Result<(), CommandError> {
                     tracing::info!("all hubs are dropped and built again");
                     server.hubs.evict_all().await;
                 }
+                Signalled::Reload => reload(tls.as_ref()),
             },
             () = server.defect.cancelled() => break,
         }
@@ -66,9 +69,19 @@ pub async fn run(args: Args) -> Result<(), CommandError> {
     Ok(())
 }
 
+/// Reads again what may change while the server runs.
+fn reload(tls: Option<&Acceptor>) {
+    match tls.map(Acceptor::reload) {
+        None => tracing::info!("there is nothing to read again"),
+        Some(Ok(())) => tracing::info!("new connections are shown the certificate that was read again"),
+        Some(Err(why)) => tracing::error!(%why, "the certificate stays as it is"),
+    }
+}
+
 /// Says where the server is: for people on stderr, for programs on stdout.
-fn announce(address: SocketAddr) {
-    tracing::info!("listening on http://{address}");
+fn announce(address: SocketAddr, tls: bool) {
+    let scheme = if tls { "https" } else { "http" };
+    tracing::info!("listening on {scheme}://{address}");
     let line = serde_json::json!({ "v": 1, "listening": address });
     let _ = writeln!(std::io::stdout(), "{line}"); // Nobody may be reading.
 }
@@ -86,7 +99,13 @@ struct Server {
 }
 
 impl Server {
-    fn start(args: &Args, access: crate::access::Access, listener: TcpListener, database: Database) -> Self {
+    fn start(
+        args: &Args,
+        access: crate::access::Access,
+        tls: Option<Acceptor>,
+        listener: TcpListener,
+        database: Database,
+    ) -> Self {
         let clock = Clock::start();
         let incarnations = Incarnations::start(clock);
         let (replicator, inbox) = replication::prepare();
@@ -120,6 +139,7 @@ impl Server {
         let _ = replicator.events.try_send(Event::Start); // The channel is new, and has room.
 
         let door = Door {
+            tls,
             access,
             hubs: hubs.clone(),
             database,
@@ -203,6 +223,7 @@ struct Signals {
     terminate: Signal,
     interrupt: Signal,
     evict: Signal,
+    reload: Signal,
 }
 
 impl Signals {
@@ -213,6 +234,7 @@ impl Signals {
             terminate: listen(SignalKind::terminate())?,
             interrupt: listen(SignalKind::interrupt())?,
             evict: listen(SignalKind::user_defined1())?,
+            reload: listen(SignalKind::hangup())?,
         })
     }
 
@@ -221,6 +243,7 @@ impl Signals {
             _ = self.terminate.recv() => Signalled::End,
             _ = self.interrupt.recv() => Signalled::End,
             _ = self.evict.recv() => Signalled::Evict,
+            _ = self.reload.recv() => Signalled::Reload,
         }
     }
 
@@ -233,4 +256,5 @@ impl Signals {
 enum Signalled {
     End,
     Evict,
+    Reload,
 }

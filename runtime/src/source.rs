@@ -1,5 +1,6 @@
 //! Where changes come from. The machine cannot tell one source from another.
 
+mod relay;
 mod stream;
 
 pub use stream::StreamSource;
@@ -11,8 +12,8 @@ use dormouse_core::source::SourceItem;
 use std::future::Future;
 
 /// Whether a replication connection can be had, in words when not. It touches no slot.
-pub(crate) async fn try_replication_connection(config: &tokio_postgres::Config) -> Result<(), String> {
-    stream::try_connection(config).await.map_err(|why| why.reason().to_owned())
+pub(crate) async fn try_replication_connection(target: &crate::db::Target) -> Result<(), String> {
+    stream::try_connection(target).await.map_err(|why| why.reason().to_owned())
 }
 
 /// A source of decoded changes, shared between the one who reads and the one who confirms.

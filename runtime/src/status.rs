@@ -1,10 +1,11 @@
 //! `dormouse status`: asks a server where it stands.
 
 use crate::cli::CommandError;
+use crate::client::{Address, OpenError, Security};
 use axum::body::Body;
 use axum::http::{Request, StatusCode, Uri, header};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use std::path::PathBuf;
 
 /// What to ask.
 #[derive(Debug, clap::Args)]
@@ -12,6 +13,9 @@ pub struct Args {
     /// The server, as in http://127.0.0.1:7654
     #[arg(long, env = "DORMOUSE_URL")]
     url: Uri,
+    /// Trust these authorities behind https:// (a file in PEM), instead of the system's
+    #[arg(long, env = "DORMOUSE_CA", value_name = "FILE")]
+    ca: Option<PathBuf>,
     /// Print one line of JSON
     #[arg(long)]
     json: bool,
@@ -22,7 +26,7 @@ pub struct Args {
 /// # Errors
 /// When the server cannot be reached or does not answer with a status.
 pub async fn run(args: Args) -> Result<(), CommandError> {
-    let text = fetch(&args.url, "/api/replication/status").await?;
+    let text = fetch(&args.url, &Security::new(args.ca), "/api/replication/status").await?;
     if args.json {
         println!("{}", text.trim_end());
         return Ok(());
@@ -35,14 +39,13 @@ pub async fn run(args: Args) -> Result<(), CommandError> {
     Ok(())
 }
 
-async fn fetch(url: &Uri, path: &str) -> Result<String, CommandError> {
+async fn fetch(url: &Uri, security: &Security, path: &str) -> Result<String, CommandError> {
     let unreachable = |why: &dyn std::fmt::Display| CommandError::Environment(format!("cannot reach {url}: {why}"));
-    if url.scheme_str().is_some_and(|scheme| scheme != "http") {
-        return Err(CommandError::Usage(format!("{url} is not an http:// address")));
-    }
     let host = url.host().ok_or_else(|| CommandError::Usage(format!("{url} names no host")))?;
-    let stream = TcpStream::connect((host.trim_matches(['[', ']']), url.port_u16().unwrap_or(80)));
-    let stream = stream.await.map_err(|why| unreachable(&why))?;
+    let address = Address::parse(&url.to_string()).map_err(|wrong| CommandError::Usage(wrong.0))?;
+    let stream = security.open(&address).await.map_err(|error| match error {
+        OpenError::Unreachable(why) | OpenError::Untrusted(why) => unreachable(&why),
+    })?;
     let (mut send, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|why| unreachable(&why))?;
     tokio::spawn(connection);

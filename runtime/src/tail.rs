@@ -4,7 +4,7 @@ mod lines;
 mod printer;
 
 use crate::cli::CommandError;
-use crate::client::{Client, Options, Status};
+use crate::client::{Client, Options, Security, Status};
 use crate::replica::Replica;
 use dormouse_core::change::Scope;
 use dormouse_core::client::Mode;
@@ -17,6 +17,9 @@ pub struct Args {
     /// The server, as in ws://127.0.0.1:7654
     #[arg(long, env = "DORMOUSE_URL")]
     url: String,
+    /// Trust these authorities behind wss:// (a file in PEM), instead of the system's
+    #[arg(long, env = "DORMOUSE_CA", value_name = "FILE")]
+    ca: Option<std::path::PathBuf>,
     /// The name under which the server knows this client; drawn at random unless given
     #[arg(long)]
     client_id: Option<String>,
@@ -61,6 +64,8 @@ pub async fn run(args: Args) -> Result<(), CommandError> {
     let Source { client_id, scope, mode, printer } = source(&args)?;
     let mut options = Options::new(&args.url, &client_id).map_err(|wrong| CommandError::Usage(wrong.0))?;
     options = options.with_credential(args.credential);
+    options.security = Security::new(args.ca);
+    options.security.check(&options.address).await.map_err(|wrong| CommandError::Environment(wrong.0))?;
     options.config.mode = mode;
     options.config.scope = match args.tables.is_empty() {
         true => scope.unwrap_or_default(),

@@ -9,7 +9,7 @@ pub mod recorder;
 pub mod truth;
 
 use crate::cli::CommandError;
-use crate::client::{self as store, Client, Options, Stopped, Store};
+use crate::client::{self as store, Client, Options, Security, Stopped, Store};
 use crate::replica::Replica;
 use compare::{Difference, compare};
 use dormouse_core::change::{Change, Page, Relation, Transaction};
@@ -32,6 +32,9 @@ pub struct Args {
     /// The server, as in ws://127.0.0.1:7654
     #[arg(long, env = "DORMOUSE_URL")]
     url: String,
+    /// Trust these authorities behind wss:// (a file in PEM), instead of the system's
+    #[arg(long, env = "DORMOUSE_CA", value_name = "FILE")]
+    ca: Option<std::path::PathBuf>,
     /// The database that the server serves
     #[arg(long, env = "DORMOUSE_DATABASE_URL", hide_env_values = true)]
     database_url: String,
@@ -87,6 +90,9 @@ pub enum VerifyError {
     /// The client's store failed.
     #[error("{}", .0.reason())]
     Store(Failure),
+    /// Postgres cannot be reached, or refuses.
+    #[error("the database cannot be reached: {}", .0.reason())]
+    Unreachable(Failure),
     /// The server refused the client.
     #[error(transparent)]
     Stopped(#[from] Stopped),
@@ -114,13 +120,18 @@ pub async fn run(args: Args) -> Result<(), CommandError> {
 
 async fn report(args: &Args) -> Result<Report, CommandError> {
     let fails = |error: VerifyError| match error {
-        VerifyError::Database(_) | VerifyError::Store(_) => CommandError::Environment(error.to_string()),
+        VerifyError::Database(_) | VerifyError::Unreachable(_) | VerifyError::Store(_) => {
+            CommandError::Environment(error.to_string())
+        }
         VerifyError::Stopped(_) | VerifyError::Restless => CommandError::Failed(error.to_string()),
     };
     let options = |client_id: &str| {
         let options = Options::new(&args.url, client_id).map_err(|wrong| CommandError::Usage(wrong.0))?;
-        Ok(options.with_credential(args.credential.clone()))
+        let security = Security::new(args.ca.clone());
+        Ok(Options { security, ..options.with_credential(args.credential.clone()) })
     };
+    let to_check = options("nobody")?;
+    to_check.security.check(&to_check.address).await.map_err(|wrong| CommandError::Environment(wrong.0))?;
     let publication = args.publication.as_deref();
     let Some(path) = &args.store else {
         let drawn = || format!("verify-{:016x}", rand::random::<u64>());

@@ -2,13 +2,13 @@
 
 use super::process;
 use crate::cli::CommandError;
+use crate::db;
 use crate::demo::cluster::Cluster;
 use crate::demo::process::{bound, signal, spawn, wait_at_most};
 use serde::Deserialize;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Stdio};
 use std::time::Duration;
-use tokio_postgres::NoTls;
 
 /// A server and its database.
 pub(super) struct Subject {
@@ -66,11 +66,8 @@ impl Subject {
 
     /// A connection to the database.
     pub(super) async fn database(&self) -> Result<tokio_postgres::Client, CommandError> {
-        let connected = tokio_postgres::connect(&self.database_url, NoTls).await;
-        let (client, connection) =
-            connected.map_err(|why| CommandError::Environment(format!("cannot connect to the database: {why}")))?;
-        tokio::spawn(connection);
-        Ok(client)
+        let connected = db::connect(&self.database_url).await;
+        connected.map_err(|why| CommandError::Environment(format!("cannot connect to the database: {}", why.reason())))
     }
 
     /// The server's memory, when it is ours.

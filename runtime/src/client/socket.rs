@@ -1,6 +1,6 @@
 //! One dialled connection: connects, greets WebSocket to WebSocket, then carries frames both ways.
 
-use super::{Address, Options};
+use super::{OpenError, Options, Stream as Open};
 use async_tungstenite::tokio::{TokioAdapter, client_async_with_config};
 use async_tungstenite::tungstenite::client::IntoClientRequest;
 use async_tungstenite::tungstenite::handshake::client::Request;
@@ -15,13 +15,12 @@ use dormouse_core::wire::json::{ServerDecoder, encode_client};
 use dormouse_core::wire::{ClientMessage, SUBPROTOCOL_JSON, ServerMessage};
 use futures::StreamExt;
 use std::time::Duration;
-use tokio::net::TcpStream;
 use tokio::sync::mpsc::{Receiver, Sender};
 
 /// How long a closing connection may take to say so.
 const GOODBYE: Duration = Duration::from_secs(1);
 
-type Stream = TokioAdapter<TcpStream>;
+type Stream = TokioAdapter<Open>;
 
 /// What goes out on a connection.
 #[derive(Debug)]
@@ -72,6 +71,19 @@ impl From<WsError> for DialError {
     }
 }
 
+impl From<OpenError> for DialError {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Unreachable(why) => Self::Unreachable(why),
+            // A certificate is renewed one day: it is tried again like all else, but not in silence.
+            OpenError::Untrusted(why) => {
+                tracing::warn!("{why}");
+                Self::Unreachable(why)
+            }
+        }
+    }
+}
+
 fn refusal(response: &Response<Option<Vec<u8>>>) -> DialError {
     let body = response.body().as_deref().map(String::from_utf8_lossy).unwrap_or_default();
     let message = format!("the server answered {}: {}", response.status(), body.trim());
@@ -85,10 +97,7 @@ fn refusal(response: &Response<Option<Vec<u8>>>) -> DialError {
 }
 
 async fn dial(options: &Options) -> Result<WebSocketStream<Stream>, DialError> {
-    let Address { host, port, .. } = &options.address;
-    let unreachable = |error: std::io::Error| DialError::Unreachable(format!("{host}:{port}: {error}"));
-    let stream = TcpStream::connect((host.as_str(), *port)).await.map_err(unreachable)?;
-    stream.set_nodelay(true).map_err(unreachable)?;
+    let stream = options.security.open(&options.address).await?;
     let config = WebSocketConfig::default()
         .read_buffer_size(16 * 1024)
         .write_buffer_size(4 * 1024)

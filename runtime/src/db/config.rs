@@ -1,5 +1,6 @@
 //! Which database, which tables, and how our sessions are set.
 
+use super::target::Target;
 use dormouse_core::fault::Failure;
 use dormouse_core::limits::VALUE_BYTES_MAX;
 use std::path::PathBuf;
@@ -59,20 +60,9 @@ impl Config {
         self
     }
 
-    pub(crate) fn parsed(&self) -> Result<tokio_postgres::Config, Failure> {
-        // The parser's own words could quote the URL, and with it a password.
-        let wrong = |_| {
-            Failure::Refused(
-                "the database URL cannot be read: it should look like postgres://user:password@host:5432/database"
-                    .into(),
-            )
-        };
-        let mut config: tokio_postgres::Config = self.url.parse().map_err(wrong)?;
-        if config.get_ssl_mode() == tokio_postgres::config::SslMode::Require {
-            return Err(Failure::Refused(
-                "the database URL asks for TLS, which this version does not speak: use sslmode=disable on a trusted network".into(),
-            ));
-        }
+    pub(crate) fn parsed(&self) -> Result<Target, Failure> {
+        let mut target = Target::parse(&self.url)?;
+        let config = target.config_mut();
         let own = config.get_options().map_or_else(String::new, |options| format!("{options} "));
         // Plans are made while history is small and kept while it grows: they had better walk its indices in order.
         let plans = "-c jit=off -c enable_bitmapscan=off";
@@ -85,7 +75,7 @@ impl Config {
             .keepalives_interval(Duration::from_secs(5))
             .keepalives_retries(3)
             .tcp_user_timeout(Duration::from_secs(30));
-        Ok(config)
+        Ok(target)
     }
 }
 
@@ -107,7 +97,7 @@ mod tests {
 
     #[test]
     fn a_broken_url_is_refused_without_quoting_it() {
-        let refused = Config::new("postgres://u:secret@host:port:x/d").parsed().expect_err("no URL");
+        let refused = Config::new("postgres://u:secret@host:port:x/d").parsed().map(drop).expect_err("no URL");
         assert!(matches!(&refused, Failure::Refused(why) if !why.contains("secret")));
         assert!(!format!("{:?}", Config::new("postgres://u:secret@h/d")).contains("secret"));
     }
@@ -115,7 +105,7 @@ mod tests {
     #[test]
     fn own_options_of_the_url_are_kept() {
         let config = Config::new("postgres://h/d?options=-c%20work_mem%3D8MB&sslmode=prefer").parsed().expect("valid");
-        let options = config.get_options().expect("set");
+        let options = config.config().get_options().expect("set");
         assert!(options.starts_with("-c work_mem=8MB -c synchronous_commit=local"));
     }
 }

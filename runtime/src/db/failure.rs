@@ -1,5 +1,6 @@
 //! What Postgres' errors mean: the one place where SQLSTATE is read.
 
+use crate::tls::{Peer, explain};
 use dormouse_core::fault::Failure;
 use tokio_postgres::error::{DbError, Error, SqlState};
 
@@ -7,7 +8,10 @@ use tokio_postgres::error::{DbError, Error, SqlState};
 pub(super) fn of(error: Error) -> Failure {
     match error.as_db_error() {
         Some(db) => of_db_error(db),
-        None => Failure::Unavailable(with_cause(&error)),
+        None => match explain(&error, Peer::Database) {
+            Some(why) => Failure::Refused(why),
+            None => Failure::Unavailable(with_cause(&error)),
+        },
     }
 }
 

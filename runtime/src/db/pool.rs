@@ -2,21 +2,22 @@
 
 use super::config::Config;
 use super::failure;
+use super::target::Target;
 use deadpool_postgres::{Manager, ManagerConfig, Object, RecyclingMethod, Runtime, Timeouts};
 use dormouse_core::fault::Failure;
 use std::time::Duration;
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::Client;
 
 pub(super) struct Pool {
     pool: deadpool_postgres::Pool,
-    config: tokio_postgres::Config,
+    target: Target,
 }
 
 impl Pool {
     pub(super) fn new(config: &Config, connections_max: usize) -> Result<Self, Failure> {
-        let parsed = config.parsed()?;
+        let target = config.parsed()?;
         let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-        let manager = Manager::from_config(parsed.clone(), NoTls, recycling);
+        let manager = Manager::from_config(target.config().clone(), target.connector(), recycling);
         let timeouts = Timeouts {
             wait: Some(Duration::from_secs(30)),
             create: Some(Duration::from_secs(10)),
@@ -25,7 +26,7 @@ impl Pool {
         let pool = deadpool_postgres::Pool::builder(manager).max_size(connections_max.max(1));
         let pool = pool.runtime(Runtime::Tokio1).timeouts(timeouts).build();
         let pool = pool.map_err(|why| Failure::Refused(format!("the connection pool cannot be built: {why}")))?;
-        Ok(Self { pool, config: parsed })
+        Ok(Self { pool, target })
     }
 
     /// A connection of the pool.
@@ -35,7 +36,7 @@ impl Pool {
 
     /// A connection of one's own. It ends when the client is dropped.
     pub(super) async fn dedicated(&self) -> Result<Client, Failure> {
-        let (client, connection) = self.config.connect(NoTls).await.map_err(failure::of)?;
+        let (client, connection) = self.target.connect().await.map_err(failure::of)?;
         tokio::spawn(async move {
             if let Err(why) = connection.await {
                 tracing::debug!(%why, "a database connection ended");
@@ -45,7 +46,7 @@ impl Pool {
     }
 
     /// Where to connect to, for replication.
-    pub(super) const fn config(&self) -> &tokio_postgres::Config {
-        &self.config
+    pub(super) const fn target(&self) -> &Target {
+        &self.target
     }
 }

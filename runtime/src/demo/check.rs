@@ -9,6 +9,7 @@ use super::fleet::{Fleet, Member};
 use super::proxy::Proxy;
 use super::server::Server;
 use super::workload::{self, Writers};
+use crate::verify::VerifyError;
 use crate::verify::compare::compare;
 use crate::verify::truth::{Rows, Truth};
 use dormouse_core::position::Position;
@@ -108,6 +109,9 @@ pub enum CheckError {
     /// A process or socket.
     #[error("{0}")]
     Io(#[from] std::io::Error),
+    /// The database cannot be compared with.
+    #[error(transparent)]
+    Verify(#[from] VerifyError),
     /// A statement failed.
     #[error("{}", .0.as_db_error().map_or_else(|| .0.to_string(), |error| error.message().to_owned()))]
     Database(#[from] tokio_postgres::Error),

@@ -2,12 +2,13 @@
 
 use super::Code;
 use super::report::Finding;
-use crate::db::{Config, quoted};
+use crate::db::{Config, Target, quoted};
+use crate::tls::{Peer, explain};
 use dormouse_core::fault::Failure;
 use std::time::Duration;
+use tokio_postgres::Client;
 use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres::error::{DbError, SqlState};
-use tokio_postgres::{Client, NoTls};
 
 /// The longest that connecting may take.
 const CONNECT_MAX: Duration = Duration::from_secs(8);
@@ -19,8 +20,9 @@ const READ_ONLY: &str = "set default_transaction_read_only = on; set statement_t
 ///
 /// # Errors
 /// Says why there is none.
-pub(super) async fn connect(config: &tokio_postgres::Config) -> Result<Client, Finding> {
-    let connected = tokio::time::timeout(CONNECT_MAX, config.connect(NoTls)).await;
+pub(super) async fn connect(target: &Target) -> Result<Client, Finding> {
+    let config = target.config();
+    let connected = tokio::time::timeout(CONNECT_MAX, target.connect()).await;
     let unreachable = |why: &str| {
         Finding::error(Code::Unreachable, address(config), format!("nobody answers: {why}")).advise(
             "Start Postgres, or correct host and port in --database-url; also look at listen_addresses and firewalls.",
@@ -29,9 +31,10 @@ pub(super) async fn connect(config: &tokio_postgres::Config) -> Result<Client, F
     let (client, connection) = match connected {
         Err(_) => return Err(unreachable("no answer within 8 seconds")),
         Ok(Err(why)) => {
-            return Err(match why.as_db_error() {
-                Some(db) => refused(config, db),
-                None => unreachable(&cause(&why)),
+            return Err(match (why.as_db_error(), explain(&why, Peer::Database)) {
+                (Some(db), _) => refused(config, db),
+                (None, Some(why)) => distrusted(config, &why),
+                (None, None) => unreachable(&cause(&why)),
             });
         }
         Ok(Ok(connected)) => connected,
@@ -43,20 +46,27 @@ pub(super) async fn connect(config: &tokio_postgres::Config) -> Result<Client, F
     }
 }
 
+/// What is the matter when TLS was begun and came to no good end.
+fn distrusted(config: &tokio_postgres::Config, why: &str) -> Finding {
+    let (what, advice) = why.split_once(": ").unwrap_or((why, "look at the server's log"));
+    Finding::error(Code::TlsRefused, address(config), what).advise(advice)
+}
+
 /// The eight bytes by which a client asks for TLS.
 const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
 
 /// What is the matter when the URL demands TLS and the server has none. Nothing is sent before that is known.
 pub(super) async fn examine_tls(config: &Config) -> Option<Finding> {
-    let settings: tokio_postgres::Config = config.url.parse().ok()?;
+    let target = Target::parse(&config.url).ok()?;
+    let settings = target.config();
     if settings.get_ssl_mode() != SslMode::Require {
         return None;
     }
-    let answer = tokio::time::timeout(CONNECT_MAX, offered(&settings)).await.ok()?.ok()?;
+    let answer = tokio::time::timeout(CONNECT_MAX, offered(settings)).await.ok()?.ok()?;
     // Anything but N is the beginning of TLS, or an error that connecting will name.
     (answer == b'N').then(|| {
         let message = "the database URL demands TLS, and the server refuses it: its setting ssl is off";
-        Finding::error(Code::TlsRefused, address(&settings), message)
+        Finding::error(Code::TlsRefused, address(settings), message)
             .advise("Turn TLS on, or, only on a network that you trust, write sslmode=disable in --database-url.")
             .remedy(
                 "-- With server.crt and server.key in the data directory, or where ssl_cert_file and ssl_key_file say:\n\
@@ -76,9 +86,9 @@ async fn offered(settings: &tokio_postgres::Config) -> std::io::Result<u8> {
 ///
 /// # Errors
 /// When the URL cannot be read.
-pub(super) fn settings(config: &Config) -> Result<tokio_postgres::Config, Failure> {
+pub(super) fn settings(config: &Config) -> Result<Target, Failure> {
     let mut settings = config.parsed()?;
-    settings.application_name("dormouse doctor");
+    settings.config_mut().application_name("dormouse doctor");
     Ok(settings)
 }
 
@@ -161,9 +171,9 @@ pub(super) fn address(config: &tokio_postgres::Config) -> String {
 }
 
 /// Whether a replication connection can be had where SQL can.
-pub(super) async fn examine_replication(settings: &tokio_postgres::Config) -> Finding {
-    let subject = address(settings);
-    match tokio::time::timeout(CONNECT_MAX, crate::source::try_replication_connection(settings)).await {
+pub(super) async fn examine_replication(target: &Target) -> Finding {
+    let subject = address(target.config());
+    match tokio::time::timeout(CONNECT_MAX, crate::source::try_replication_connection(target)).await {
         Ok(Ok(())) => Finding::ok(Code::ReplicationConnection, subject, "a replication connection works"),
         Ok(Err(why)) => no_replication(subject, &why),
         Err(_) => no_replication(subject, "no answer within 8 seconds"),

@@ -11,7 +11,9 @@ use dormouse_core::wire::SUBPROTOCOL_JSON;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use std::sync::Arc;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
 
 /// Answers a request for a WebSocket, and attends to it once it is open.
 pub(super) async fn upgrade(State(door): State<Arc<Door>>, mut request: Request) -> Response {
@@ -30,8 +32,15 @@ pub(super) async fn upgrade(State(door): State<Arc<Door>>, mut request: Request)
     tasks.spawn(async move {
         match upgrading.await {
             Ok(upgraded) => {
-                if let Some((stream, read_ahead)) = unwrap(upgraded) {
-                    attend::attend(&door, stream, read_ahead, accepted.credential).await;
+                // The stream below hyper is attended to directly. A plain one, being the most frequent, is looked for first.
+                match unwrap::<TcpStream>(upgraded) {
+                    Ok((stream, read_ahead)) => attend::attend(&door, stream, read_ahead, accepted.credential).await,
+                    Err(upgraded) => match unwrap::<TlsStream<TcpStream>>(upgraded) {
+                        Ok((stream, read_ahead)) => {
+                            Box::pin(attend::attend(&door, stream, read_ahead, accepted.credential)).await;
+                        }
+                        Err(_) => tracing::error!("a connection is neither TCP nor TLS"),
+                    },
                 }
             }
             Err(why) => tracing::debug!(%why, "an upgrade broke"),
@@ -48,10 +57,10 @@ pub(super) async fn upgrade(State(door): State<Arc<Door>>, mut request: Request)
         .expect("these headers are valid")
 }
 
-/// The stream below hyper, and what hyper had read beyond the request.
-fn unwrap(upgraded: Upgraded) -> Option<(TcpStream, Vec<u8>)> {
-    let parts = upgraded.downcast::<TokioIo<TcpStream>>().ok()?; // All our connections are TCP streams.
-    Some((parts.io.into_inner(), parts.read_buf.to_vec()))
+/// The stream below hyper, if it is of this type, and what hyper had read beyond the request.
+fn unwrap<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(upgraded: Upgraded) -> Result<(S, Vec<u8>), Upgraded> {
+    let parts = upgraded.downcast::<TokioIo<S>>()?;
+    Ok((parts.io.into_inner(), parts.read_buf.to_vec()))
 }
 
 struct Accepted {

@@ -1,7 +1,7 @@
 //! The source that streams `pgoutput` over a replication connection.
 
-use super::Source;
-use crate::db::{APPLICATION_NAME, Database, SESSION_OPTIONS, is_refusal_code};
+use super::{Source, relay};
+use crate::db::{APPLICATION_NAME, Database, SESSION_OPTIONS, Target, is_refusal_code};
 use bytes::Bytes;
 use dormouse_core::change::{Change, RelationId};
 use dormouse_core::fault::Failure;
@@ -19,7 +19,6 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
-use tokio_postgres::config::Host;
 use tokio_util::sync::CancellationToken;
 
 /// The server asks for a sign of life after half of this, so that a healthy stream is never silent for longer.
@@ -93,9 +92,9 @@ impl StreamSource {
     }
 
     async fn connect(&self, from: Lsn) -> Result<ReplicationClient, Failure> {
-        let config = self.config(from)?;
         for _ in 0..SLOT_TRIES {
-            let mut client = ReplicationClient::connect(config.clone()).await.map_err(|why| failure(&why))?;
+            let config = self.config(from).await?;
+            let mut client = ReplicationClient::connect(config).await.map_err(|why| failure(&why))?;
             match tokio::time::timeout(START_MAX, client.wait_started()).await {
                 Ok(Ok(())) => return Ok(client),
                 Ok(Err(why)) if is_busy(&why) => {
@@ -117,8 +116,7 @@ impl StreamSource {
     /// for ever.
     async fn post_sentinel(&self, closing: CancellationToken) -> Result<tokio_postgres::Client, Failure> {
         let unavailable = |why: tokio_postgres::Error| Failure::Unavailable(format!("the database: {why}"));
-        let (sentinel, session) =
-            self.database.connection().connect(tokio_postgres::NoTls).await.map_err(unavailable)?;
+        let (sentinel, session) = self.database.target().connect().await.map_err(unavailable)?;
         let open = Arc::clone(&self.open);
         tokio::spawn(async move {
             let ended = session.await;
@@ -133,10 +131,10 @@ impl StreamSource {
         Ok(sentinel)
     }
 
-    fn config(&self, from: Lsn) -> Result<ReplicationConfig, Failure> {
+    async fn config(&self, from: Lsn) -> Result<ReplicationConfig, Failure> {
         // Unquoted, the server would fold the publication's name to lower case.
         let publication = crate::db::quoted(&self.database.publication());
-        let mut stream = session(self.database.connection(), self.database.slot_name(), publication)?;
+        let mut stream = session(self.database.target(), self.database.slot_name(), publication).await?;
         stream.start_lsn = pgwire_replication::Lsn(from.0);
         // Nothing is confirmed by merely starting.
         stream.ack_lsn = Some(pgwire_replication::Lsn(0));
@@ -187,27 +185,23 @@ impl StreamSource {
     }
 }
 
-/// How to open a replication session.
-fn session(config: &tokio_postgres::Config, slot: String, publication: String) -> Result<ReplicationConfig, Failure> {
-    let host = match config.get_hosts().first() {
-        Some(Host::Tcp(name)) => name.clone(),
-        #[cfg(unix)]
-        Some(Host::Unix(path)) => path.display().to_string(),
-        None => return Err(Failure::Refused("the database URL names no host".into())),
-    };
+/// How to open a replication session, once: what `relay` opened is used up by it.
+async fn session(target: &Target, slot: String, publication: String) -> Result<ReplicationConfig, Failure> {
+    let relay::Door { host, port } = relay::open(target).await?;
+    let config = target.config();
     let user = config.get_user().unwrap_or("postgres");
     let password = String::from_utf8_lossy(config.get_password().unwrap_or_default()).into_owned();
     let database = config.get_dbname().unwrap_or(user);
     let mut session = ReplicationConfig::new(host, user, password, database, slot, publication);
-    session.port = config.get_ports().first().copied().unwrap_or(5432);
+    session.port = port;
     session.application_name = Some(APPLICATION_NAME.into());
     session.options = Some(format!("{SESSION_OPTIONS} -c wal_sender_timeout={}", SENDER_TIMEOUT.as_millis()));
     Ok(session)
 }
 
 /// Opens a replication session, asks who the server is, and ends it. It touches no slot.
-pub(super) async fn try_connection(config: &tokio_postgres::Config) -> Result<(), Failure> {
-    let session = session(config, String::new(), String::new())?;
+pub(super) async fn try_connection(target: &Target) -> Result<(), Failure> {
+    let session = session(target, String::new(), String::new()).await?;
     let mut client = ReplicationClient::connect_gated(session).await.map_err(|why| failure(&why))?;
     client.identify_system().await.map_err(|why| failure(&why))?;
     Ok(())

@@ -1,5 +1,7 @@
 //! What Postgres itself says: the published tables, and their rows in one snapshot.
 
+use super::VerifyError;
+use crate::db;
 use dormouse_core::change::{Chunk, Column, Relation};
 use dormouse_core::limits::VALUE_BYTES_MAX;
 use dormouse_core::position::{Lsn, Waypoint};
@@ -11,7 +13,7 @@ use futures::TryStreamExt;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio_postgres::types::PgLsn;
-use tokio_postgres::{Client, Error, NoTls, Transaction};
+use tokio_postgres::{Client, Error, Transaction};
 
 /// Decides how values are written as text: what servers send, and what we compare it with.
 const OUTPUT_SETTINGS: &str = "set timezone = 'UTC'; set datestyle = 'ISO, MDY'; set intervalstyle = 'postgres'; \
@@ -35,13 +37,12 @@ pub struct Rows {
 }
 
 impl Truth {
-    /// Connects to a database.
+    /// Connects to a database, as its URL says.
     ///
     /// # Errors
-    /// As Postgres says.
-    pub async fn connect(url: &str) -> Result<Self, Error> {
-        let (client, connection) = tokio_postgres::connect(url, NoTls).await?;
-        tokio::spawn(connection);
+    /// When it cannot be reached, or refuses.
+    pub async fn connect(url: &str) -> Result<Self, VerifyError> {
+        let client = db::connect(url).await.map_err(VerifyError::Unreachable)?;
         client.batch_execute(OUTPUT_SETTINGS).await?;
         Ok(Self { client })
     }
@@ -217,7 +218,8 @@ mod tests {
     #[tokio::test]
     async fn published_tables_are_read_whole() {
         let cluster = crate::demo::cluster::Cluster::start().expect("starts");
-        let (client, connection) = tokio_postgres::connect(&cluster.url(), NoTls).await.expect("connects");
+        let (client, connection) =
+            tokio_postgres::connect(&cluster.url(), tokio_postgres::NoTls).await.expect("connects");
         tokio::spawn(connection);
         let tables = "create table item (b text, id int, gone int, a boolean, primary key (id));
             alter table item drop column gone;

@@ -1,10 +1,11 @@
 //! The database of the demonstration: one that exists, or a private one.
 
 use super::board;
+use crate::db;
 use crate::demo::cluster::{Cluster, ClusterError};
 use std::time::Duration;
+use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{Client, NoTls};
 
 /// Written on the sample's schema: what may be removed, by us or by a later run.
 const MARK: &str =
@@ -19,6 +20,9 @@ pub enum DatabaseError {
     /// The database does not answer, or refuses.
     #[error("{}", describe(.0))]
     Postgres(#[from] tokio_postgres::Error),
+    /// There is no connection to it.
+    #[error("{0}")]
+    Unreachable(String),
     /// The database that was named cannot be used.
     #[error("{0}")]
     Unfit(String),
@@ -158,7 +162,5 @@ async fn drop_slot(client: &Client, name: &str) -> Result<(), tokio_postgres::Er
 }
 
 async fn connect(url: &str) -> Result<Client, DatabaseError> {
-    let (client, connection) = tokio_postgres::connect(url, NoTls).await?;
-    tokio::spawn(connection);
-    Ok(client)
+    db::connect(url).await.map_err(|why| DatabaseError::Unreachable(why.reason().to_owned()))
 }
