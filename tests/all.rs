@@ -15,4 +15,5 @@ mod seam;
 mod store;
 mod support;
 mod tidy;
+mod tls;
 mod traces;

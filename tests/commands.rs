@@ -1,6 +1,6 @@
 //! The commands as their users call them: output, exit status, and what they say when something is missing.
 
-use crate::support::{PATIENCE, Site, program};
+use crate::support::{PATIENCE, Site, call, program};
 use serde_json::Value;
 use std::process::{Output, Stdio};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -9,11 +9,6 @@ use tokio::process::Command;
 
 const ITEMS: &str =
     "create table item (id int primary key, name text); insert into item values (1, 'honest'), (2, 'honest')";
-
-async fn call(arguments: &[&str]) -> Output {
-    let output = Command::new(program()).args(arguments).stdin(Stdio::null()).kill_on_drop(true).output();
-    tokio::time::timeout(PATIENCE, output).await.expect("it ends").expect("it starts")
-}
 
 fn lines(output: &Output) -> Vec<Value> {
     let text = String::from_utf8(output.stdout.clone()).expect("text");

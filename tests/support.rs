@@ -1,5 +1,6 @@
 //! A database, a server and clients for one test.
 
+pub mod authority;
 mod browser;
 mod raw;
 mod show;
@@ -14,7 +15,9 @@ use dormouse_core::row::Value;
 use dormouse_core::store::MemoryStore;
 use dormouse_runtime::client::Client;
 use std::path::Path;
+use std::process::{Output, Stdio};
 use std::time::Duration;
+use tokio::process::Command;
 use tokio::time::Instant;
 
 /// The longest that anything a test waits for may take on a busy machine.
@@ -23,6 +26,12 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 /// The program under test.
 pub fn program() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_dormouse-under-test"))
+}
+
+/// Calls a command and waits until it ends.
+pub async fn call(arguments: &[&str]) -> Output {
+    let output = Command::new(program()).args(arguments).stdin(Stdio::null()).kill_on_drop(true).output();
+    tokio::time::timeout(PATIENCE, output).await.expect("it ends").expect("it starts")
 }
 
 /// Waits until a condition holds.

@@ -27,13 +27,6 @@ impl Peer {
         }
     }
 
-    const fn skip_names(self) -> &'static str {
-        match self {
-            Self::Database => "connect by a name that it has, or let one be issued for this name",
-            Self::Server => "connect by a name that it has, or let one be issued for this name",
-        }
-    }
-
     const fn prove_ourselves(self) -> &'static str {
         match self {
             Self::Database => "look at sslcert and sslkey in the database's URL, and at the database's log",
@@ -94,20 +87,24 @@ fn sentence(error: &TlsError, peer: Peer) -> Option<String> {
     })
 }
 
+/// What helps when the name is wrong.
+const NAME_IT_RIGHT: &str = "connect by a name that it has, or let one be issued for this name";
+
 fn certificate(error: &CertificateError, peer: Peer) -> String {
     let name = peer.name();
-    let of = format!("the certificate of {name}", name = name.trim_start_matches("the "));
+    let of = format!("the certificate of {name}");
     match error {
-        CertificateError::UnknownIssuer => {
+        // A bad signature is that of another authority with the same name.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
             format!("{of} was issued by an authority that is not trusted here: {}", peer.trust_it())
         }
         CertificateError::NotValidForName => {
-            format!("{of} is not for the name that was connected to: {}", peer.skip_names())
+            format!("{of} is not for the name that was connected to: {NAME_IT_RIGHT}")
         }
         CertificateError::NotValidForNameContext { expected, presented } => {
             let presented = if presented.is_empty() { "no name at all".into() } else { presented.join(", ") };
             let expected = expected.to_str();
-            format!("{of} is for {presented}, and not for {expected}: {}", peer.skip_names())
+            format!("{of} is for {presented}, and not for {expected}: {NAME_IT_RIGHT}")
         }
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
             format!("{of} has expired: renew it there (or set this machine's clock)")
@@ -132,7 +129,8 @@ mod tests {
     fn an_error_is_found_however_deep_it_is_wrapped() {
         let inner = TlsError::InvalidCertificate(CertificateError::UnknownIssuer);
         let wrapped = io::Error::other(io::Error::new(io::ErrorKind::InvalidData, inner.clone()));
-        for error in [Box::new(inner) as Box<dyn Error>, Box::new(wrapped)] {
+        let same_name = TlsError::InvalidCertificate(CertificateError::BadSignature);
+        for error in [Box::new(inner) as Box<dyn Error>, Box::new(wrapped), Box::new(same_name)] {
             let why = explain(error.as_ref(), Peer::Database).expect("it is TLS");
             assert!(why.contains("not trusted here: name the authority's certificate with sslrootcert=FILE"), "{why}");
         }

@@ -3,13 +3,17 @@
 use super::pem::{read_certificates, read_key};
 use super::{Unusable, provider};
 use rustls::ServerConfig;
+use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio_rustls::LazyConfigAcceptor;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+/// The first byte of TLS.
+const HANDSHAKE: u8 = 0x16;
 /// How long a handshake may take.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long somebody who speaks no TLS may take to read that.
@@ -75,29 +79,23 @@ impl Acceptor {
     /// The handshake with one connection.
     ///
     /// # Errors
-    /// When it takes too long, or the other side speaks no TLS, which it is told in HTTP, or trusts us not.
-    pub async fn accept<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: S) -> std::io::Result<TlsStream<S>> {
+    /// When it takes too long, or the other side trusts us not, or speaks no TLS, which it is told in HTTP.
+    pub async fn accept(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
         let handshake = async {
-            let mut acceptor = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), stream);
-            match (&mut acceptor).await {
-                Ok(started) => {
-                    let config = Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner));
-                    started.into_stream(config).await
-                }
-                Err(why) => {
-                    if let Some(stream) = acceptor.take_io() {
-                        tell_to_use_tls(stream).await;
-                    }
-                    Err(why)
-                }
+            let mut first = [0];
+            if stream.peek(&mut first).await? == 1 && first[0] != HANDSHAKE {
+                tell_to_use_tls(stream).await;
+                return Err(io::Error::other("somebody spoke without TLS"));
             }
+            let config = Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner));
+            TlsAcceptor::from(config).accept(stream).await
         };
-        tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await.map_err(std::io::Error::from)?
+        tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await.map_err(io::Error::from)?
     }
 }
 
 /// Most who speak no TLS here speak HTTP.
-async fn tell_to_use_tls<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
+async fn tell_to_use_tls(mut stream: TcpStream) {
     const ANSWER: &[u8] =
         b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: text/plain\r\nContent-Length: 44\r\n\r\n\
         this port speaks TLS: use https:// or wss://";
