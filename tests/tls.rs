@@ -9,6 +9,7 @@ use dormouse_runtime::demo::cluster::Cluster;
 use dormouse_runtime::demo::process::signal;
 use dormouse_runtime::demo::server::Server;
 use dormouse_runtime::verify::verify;
+use serde_json::Value;
 use std::path::Path;
 use std::process::Output;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -64,6 +65,8 @@ async fn every_connection_to_postgres_is_encrypted_and_the_stream_comes_back_so(
     let (_, plain, kinds) = sessions(&site).await;
     assert_eq!((plain, kinds.as_str()), (0, "client backend, walsender"));
 
+    let doctor = call(&["doctor", "--database-url", &url, "--json"]).await;
+    assert_eq!(doctor.status.code(), Some(0), "{doctor:?}");
     let report = verify(site.options("v"), &url, None).await.expect("the same URL serves verify");
     assert!(report.ok(), "{report:?}");
 }
@@ -131,6 +134,10 @@ async fn a_database_that_cannot_be_trusted_is_refused_in_one_sentence() {
             assert!(!said.contains("s3cret"), "{command:?} says {said}");
             assert_eq!(output.status.code(), Some(3), "{command:?} says {said}");
         }
+        let doctor = call(&["doctor", "--database-url", &url, "--json"]).await;
+        let report: Value = serde_json::from_slice(&doctor.stdout).expect("JSON");
+        assert_eq!(report["findings"][0]["code"], "tls_refused", "{report}");
+        assert!(!report.to_string().contains("s3cret"), "{report}");
     };
     refused("localhost", &full(&other), "not trusted here: name the authority's certificate with sslrootcert=FILE")
         .await;

@@ -248,5 +248,6 @@ fn the_annotated_example_is_valid_and_complete() {
     assert!(missing.is_empty(), "the example does not tell of {missing:?}");
     let unknown: Vec<_> = keys.keys().filter(|key| !known.contains(&key.as_str())).collect();
     assert!(unknown.is_empty(), "the example tells of {unknown:?}");
-    Start { file: Some(&text), ..Start::default() }.args();
+    // Which authorities a system trusts is its own affair.
+    Start { file: Some(&text.replace("verify-full\"", "disable\"")), ..Start::default() }.args();
 }
