@@ -14,10 +14,12 @@ fn folders() -> BTreeSet<std::ffi::OsString> {
     entries.map(|entry| entry.file_name()).filter(|name| name.to_string_lossy().starts_with("dormouse-")).collect()
 }
 
-/// The folders that a process names on its command line or works in.
+/// The folders of ours that processes name on their command lines or write into.
 fn folders_of(pids: &[u32]) -> BTreeSet<std::ffi::OsString> {
-    let lines = pids.iter().filter_map(|pid| std::fs::read_to_string(format!("/proc/{pid}/cmdline")).ok());
-    let lines: Vec<_> = lines.collect();
+    let named = |pid: &u32| std::fs::read_to_string(format!("/proc/{pid}/cmdline")).ok();
+    let written = |pid: &u32| std::fs::read_link(format!("/proc/{pid}/fd/2")).ok();
+    let mut lines: Vec<_> = pids.iter().filter_map(named).collect();
+    lines.extend(pids.iter().filter_map(written).map(|path| path.to_string_lossy().into_owned()));
     folders().into_iter().filter(|name| lines.iter().any(|line| line.contains(&*name.to_string_lossy()))).collect()
 }
 
@@ -26,7 +28,7 @@ async fn leaves_nothing_after(signal: &str) -> std::process::ExitStatus {
     let pids = show.descendants();
     let folders_then = folders_of(&pids);
     assert!(pids.len() > 5, "the server, Postgres and its helpers: {pids:?}");
-    assert!(!folders_then.is_empty(), "Postgres has its data somewhere");
+    assert_eq!(folders_then.len(), 2, "Postgres has its data somewhere, the server its log");
     let status = show.end_with(signal).await;
     eventually("its processes are gone", async || !pids.iter().any(|pid| process::is_running(*pid))).await;
     eventually("its folders are gone", async || folders().is_disjoint(&folders_then)).await;
@@ -117,4 +119,18 @@ async fn only_the_page_gives_orders() {
     assert!(page.starts_with("HTTP/1.1 403"), "{page}");
     let get = request(port, &format!("GET /demo/write HTTP/1.1\r\nHost: {own}")).await;
     assert!(get.starts_with("HTTP/1.1 403"), "{get}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_postgres_one_sentence_says_what_to_install() {
+    let empty = tempfile::tempdir().expect("a folder");
+    let folder = empty.path().to_str().expect("text");
+    for arguments in [&["demo"][..], &["demo", "--check"]] {
+        let mut command = tokio::process::Command::new(program());
+        let output = command.args(arguments).env_remove("DATABASE_URL").env("DORMOUSE_POSTGRES", folder).output();
+        let output = output.await.expect("it ends");
+        assert_eq!(output.status.code(), Some(3), "{output:?}");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.lines().last().is_some_and(|line| line.contains("apt-get install postgresql")), "{said}");
+    }
 }

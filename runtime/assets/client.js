@@ -51,6 +51,11 @@ export class Replica {
     return [...(this.#tables.get(relation)?.values() ?? [])];
   }
 
+  /** How many rows a table has. */
+  size(relation) {
+    return this.#tables.get(relation)?.size ?? 0;
+  }
+
   /** Connects, and comes back by itself whenever the connection is lost. */
   start() {
     if (this.#socket || this.#timer !== null) return;

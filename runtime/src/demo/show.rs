@@ -15,14 +15,18 @@ use forward::Forward;
 use guard::Guard;
 use page::Desk;
 use stage::Stage;
+use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::TcpListener;
 
 /// Where the page is, unless told.
 const PORT: u16 = 7654;
 /// How many ports after it are tried when it is taken.
 const PORTS_MORE: u16 = 20;
+/// How long it may take to remove what was made; whoever waits has asked for the end.
+const CLEAR_MAX: Duration = Duration::from_secs(15);
 
 /// How to show it.
 #[derive(Debug)]
@@ -50,30 +54,37 @@ pub async fn show(plan: &Plan, interrupted: impl Future<Output = ()>) -> Result<
         database = find_database(plan.database_url.as_deref()) => database?,
         () = &mut interrupted => return Ok(()),
     };
-    let shown = tokio::select! {
-        stage = prepare(plan, &database) => match stage {
-            Ok((stage, forward)) => {
-                invite(&database, port, began.elapsed());
-                let desk = Arc::new(Desk { stage: Arc::clone(&stage), forward, guard: Guard::new(port) });
-                let shown = tokio::select! {
-                    shown = perform(&stage, listener, desk) => shown,
-                    () = &mut interrupted => Ok(()),
-                };
-                // Open pages still hold the stage: what it holds must be ended, not dropped.
-                stage.end().await;
-                shown
-            }
-            Err(why) => Err(why),
-        },
-        () = &mut interrupted => Ok(()),
+    let prepared = tokio::select! {
+        prepared = prepare(plan, &database) => prepared.map(Some),
+        () = &mut interrupted => Ok(None),
     };
-    tell("ending the server and the database");
-    let cleared = database.clear().await.map_err(|why| {
-        CommandError::Failed(format!(
-            "the demo's schema, slot or publication may be left: {why}; the next demo on this database removes them"
-        ))
-    });
-    shown.and(cleared)
+    let shown = match prepared {
+        Ok(Some((stage, forward))) => {
+            invite(&database, port, began.elapsed());
+            let desk = Arc::new(Desk { stage: Arc::clone(&stage), forward, guard: Guard::new(port) });
+            let shown = tokio::select! {
+                shown = perform(&stage, listener, desk) => shown,
+                () = &mut interrupted => Ok(()),
+            };
+            tell("ending the server and the database");
+            // Open pages still hold the stage: what it holds must be ended, not dropped.
+            stage.end().await;
+            shown
+        }
+        Ok(None) => Ok(()),
+        Err(why) => Err(why),
+    };
+    shown.and(clear(database).await)
+}
+
+async fn clear(database: Database) -> Result<(), CommandError> {
+    let why = match tokio::time::timeout(CLEAR_MAX, database.clear()).await {
+        Ok(Ok(())) => return Ok(()),
+        Ok(Err(why)) => why.to_string(),
+        Err(_) => "the database does not answer".into(),
+    };
+    let left = "the demo's schema, slot or publication may be left";
+    Err(CommandError::Failed(format!("{left}: {why}; the next demo on this database removes them")))
 }
 
 /// Makes the tables and starts the server.
@@ -97,38 +108,39 @@ async fn perform(stage: &Stage, listener: TcpListener, desk: Arc<Desk>) -> Resul
     }
 }
 
-fn invite(database: &Database, port: u16, took: std::time::Duration) {
-    println!(
-        "\nThe demo is at http://127.0.0.1:{port}/ (after {:.1} s). Ctrl-C ends it and removes everything.",
-        took.as_secs_f32()
-    );
-    println!("Try: cut a client, run a burst, reconnect it; kill the server and watch it come back.");
+fn invite(database: &Database, port: u16, took: Duration) {
+    let seconds = took.as_secs_f32();
+    say(&format!(
+        "\nThe demo is at http://127.0.0.1:{port}/ (after {seconds:.1} s). Ctrl-C ends it and removes everything."
+    ));
+    say("Try: cut a client, run a burst, reconnect it; kill the server and watch it come back.");
     if database.is_private() {
         let sql = "update dormouse_demo.orders set tea = 'Mint'";
-        println!("Or write by yourself: psql {} -c \"{sql}\"", database.url());
+        say(&format!("Or write by yourself: psql {} -c \"{sql}\"", database.url()));
     }
-    println!();
+    say("");
 }
 
+/// The port that was wished for; or else the usual one, or the first after it that is free.
 async fn listen(wished: Option<u16>) -> Result<TcpListener, CommandError> {
     let first = wished.unwrap_or(PORT);
     let last = if wished.is_some() { first } else { first + PORTS_MORE };
-    for port in first..=last {
+    let mut port = first;
+    loop {
         match TcpListener::bind(("127.0.0.1", port)).await {
+            Err(_) if port < last => port += 1,
+            Err(why) => {
+                let sentence = format!("cannot listen on 127.0.0.1:{first}: {why}; give another with --port");
+                return Err(CommandError::Environment(sentence));
+            }
             Ok(listener) => {
                 if port != first {
                     tell(&format!("port {first} is taken, so the page will be on port {port}"));
                 }
                 return Ok(listener);
             }
-            Err(why) if port == last => {
-                let sentence = format!("cannot listen on 127.0.0.1:{first}: {why}; give another with --port");
-                return Err(CommandError::Environment(sentence));
-            }
-            Err(_) => {}
         }
     }
-    unreachable!("the last port returns")
 }
 
 /// The database that was asked for, or that the environment names and that is fit; else a private one.
@@ -163,6 +175,12 @@ fn explain(error: &DatabaseError) -> CommandError {
     CommandError::Environment(format!("the database refuses: {error}"))
 }
 
+/// On stdout, where nobody may be reading.
+fn say(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+/// On stderr: how it goes.
 fn tell(line: &str) {
     eprintln!("dormouse: {line}");
 }

@@ -92,13 +92,13 @@ impl Stage {
             if supervised.due.is_some_and(|due| Instant::now() < due) {
                 continue;
             }
-            let started = if supervised.due.take().is_some() {
-                supervised.server.launch().map(|()| true)
-            } else {
-                supervised.server.revive()
-            };
-            match started {
-                Ok(started) => supervised.lives += u32::from(started),
+            match supervised.server.revive() {
+                Ok(true) => {
+                    supervised.lives += 1;
+                    // One that ends as soon as it has started is not started again at once.
+                    supervised.due = Some(Instant::now() + DEAD);
+                }
+                Ok(false) => supervised.due = None,
                 Err(error) => tracing::warn!(%error, "the server cannot be started"),
             }
         }
