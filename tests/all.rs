@@ -12,6 +12,7 @@ mod packaging;
 mod python;
 mod schema;
 mod seam;
+mod setup;
 mod store;
 mod support;
 mod tidy;

@@ -1,7 +1,7 @@
 //! `dormouse doctor` on servers that were misconfigured on purpose: each is named by its code in one line, and gone once
 //! its remedy was pasted into `psql`.
 
-mod clinic;
+pub mod clinic;
 mod connecting;
 mod settings;
 mod tables;

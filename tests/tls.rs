@@ -136,7 +136,7 @@ async fn a_database_that_cannot_be_trusted_is_refused_in_one_sentence() {
         }
         let doctor = call(&["doctor", "--database-url", &url, "--json"]).await;
         let report: Value = serde_json::from_slice(&doctor.stdout).expect("JSON");
-        assert_eq!(report["findings"][0]["code"], "tls_refused", "{report}");
+        assert_eq!(report["findings"][0]["code"], "tls_failed", "{report}");
         assert!(!report.to_string().contains("s3cret"), "{report}");
     };
     refused("localhost", &full(&other), "not trusted here: name the authority's certificate with sslrootcert=FILE")

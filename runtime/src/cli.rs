@@ -1,6 +1,6 @@
 //! The command line: which commands there are, and how they end.
 
-use crate::{bench, config, demo, doctor, serve, status, tail, verify};
+use crate::{bench, config, demo, doctor, serve, setup, status, tail, teardown, verify};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::fmt;
 use std::process::ExitCode;
@@ -23,6 +23,10 @@ enum Command {
     Serve(Box<config::Args>),
     /// Examine a database: what is in the way of serving it, each with its remedy
     Doctor(doctor::Args),
+    /// Make what a server needs in a database beforehand, or print the SQL for an administrator
+    Setup(setup::Args),
+    /// Remove from a database what servers made in it
+    Teardown(teardown::Args),
     /// Show where a server stands
     Status(status::Args),
     /// See it move: a Postgres, a server, and a page with live clients to cut and a server to kill
@@ -51,6 +55,8 @@ impl Command {
         match self {
             Self::Serve(args) => serve::run(*args).await,
             Self::Doctor(args) => doctor::run(args).await,
+            Self::Setup(args) => setup::run(args).await,
+            Self::Teardown(args) => teardown::run(args).await,
             Self::Status(args) => status::run(args).await,
             Self::Demo(args) => demo::run(args).await,
             Self::Tail(args) => tail::run(args).await,
@@ -69,7 +75,9 @@ impl Command {
             Self::Serve(_) => "info",
             // What a replication connection that fails has to say is in the finding.
             Self::Doctor(_) => "warn,pgwire_replication=off",
-            Self::Status(_)
+            Self::Setup(_)
+            | Self::Teardown(_)
+            | Self::Status(_)
             | Self::Demo(_)
             | Self::Tail(_)
             | Self::Verify(_)

@@ -13,9 +13,11 @@ pub(crate) mod tables;
 
 pub use code::Code;
 pub use report::{Finding, Report, Severity};
+pub(crate) use role::{grant_own_schema, may_use_own_schema};
 
 use crate::cli::CommandError;
 use crate::db::{self, Config, Selection};
+use std::path::PathBuf;
 use std::time::Duration;
 use tokio_postgres::Client;
 
@@ -23,7 +25,7 @@ use tokio_postgres::Client;
 const EXAMINATION_MAX: Duration = Duration::from_secs(45);
 
 /// What to examine.
-#[derive(Clone, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub struct Args {
     #[command(flatten)]
     target: Target,
@@ -32,12 +34,47 @@ pub struct Args {
     json: bool,
 }
 
-/// A database, and what of it is synced: what the operator's commands share with `serve`.
+/// Which database: what the operator's commands share with `serve`.
 #[derive(Clone, clap::Args)]
+pub struct DatabaseArgs {
+    /// The database, as in postgres://user:password@host:5432/database; DATABASE_URL is read when nothing else names one
+    #[arg(long, env = "DORMOUSE_DATABASE_URL", hide_env_values = true, value_name = "URL")]
+    database_url: Option<String>,
+    /// Read the database's URL from this file
+    #[arg(long, env = "DORMOUSE_DATABASE_URL_FILE", value_name = "FILE", conflicts_with = "database_url")]
+    database_url_file: Option<PathBuf>,
+}
+
+impl DatabaseArgs {
+    /// As `serve` would connect.
+    ///
+    /// # Errors
+    /// When no database is named, or the file that names it cannot be read.
+    pub(crate) fn config(&self) -> Result<Config, CommandError> {
+        if let Some(path) = &self.database_url_file {
+            let text = std::fs::read_to_string(path);
+            let text = text.map_err(|why| CommandError::Usage(format!("cannot read {}: {why}", path.display())))?;
+            return Ok(Config::new(text.trim()));
+        }
+        let given = self.database_url.clone().or_else(|| std::env::var("DATABASE_URL").ok());
+        let missing = "name a database with --database-url, --database-url-file or DATABASE_URL";
+        let url = given.filter(|url| !url.is_empty()).ok_or_else(|| CommandError::Usage(missing.into()))?;
+        Ok(Config::new(url))
+    }
+}
+
+/// Without the URL, which may hold a password.
+impl std::fmt::Debug for DatabaseArgs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DatabaseArgs").finish_non_exhaustive()
+    }
+}
+
+/// A database, and what of it is synced.
+#[derive(Debug, Clone, clap::Args)]
 pub struct Target {
-    /// The database, as in postgres://user:password@host:5432/database
-    #[arg(long, env = "DORMOUSE_DATABASE_URL", hide_env_values = true)]
-    pub database_url: String,
+    #[command(flatten)]
+    database: DatabaseArgs,
     /// What this publication names is synced, instead of every table with a key
     #[arg(long, env = "DORMOUSE_PUBLICATION", conflicts_with = "tables")]
     pub publication: Option<String>,
@@ -48,27 +85,16 @@ pub struct Target {
 
 impl Target {
     /// As `serve` would be configured.
-    pub(crate) fn config(&self) -> Config {
+    ///
+    /// # Errors
+    /// When no database is named, or the file that names it cannot be read.
+    pub(crate) fn config(&self) -> Result<Config, CommandError> {
         let selection = match (&self.publication, &self.tables[..]) {
             (Some(publication), _) => Selection::Publication(publication.clone()),
             (None, []) => Selection::Keyed,
             (None, tables) => Selection::Tables(tables.to_vec()),
         };
-        Config::new(&self.database_url).with_selection(selection)
-    }
-}
-
-/// Without the database's URL, which may hold a password.
-impl std::fmt::Debug for Target {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { database_url: _, publication, tables } = self;
-        f.debug_struct("Target").field("publication", publication).field("tables", tables).finish_non_exhaustive()
-    }
-}
-
-impl std::fmt::Debug for Args {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.target.fmt(f)
+        Ok(self.database.config()?.with_selection(selection))
     }
 }
 
@@ -77,7 +103,7 @@ impl std::fmt::Debug for Args {
 /// # Errors
 /// When something would keep a server from serving: status 1. Wrong usage when the URL cannot be read.
 pub async fn run(args: Args) -> Result<(), CommandError> {
-    let report = examine(&args.target.config()).await?;
+    let report = examine(&args.target.config()?).await?;
     report.print(args.json);
     if report.ok() {
         return Ok(());

@@ -43,10 +43,12 @@ pub mod metrics;
 pub mod replica;
 pub mod replication;
 pub mod serve;
+pub mod setup;
 pub mod socket;
 pub mod source;
 pub mod status;
 pub mod tail;
+pub mod teardown;
 pub mod tls;
 pub mod verify;
 

@@ -1,6 +1,7 @@
 //! A cluster to make sick, `doctor` as operators call it, and `psql` to paste remedies into.
 
-use crate::support::{PATIENCE, program};
+pub use crate::support::call;
+
 use dormouse_runtime::demo::cluster::Cluster;
 use dormouse_runtime::doctor::Severity;
 use serde_json::Value;
@@ -40,12 +41,6 @@ impl Visit {
 pub fn cluster(settings: &[(&str, &str)]) -> Cluster {
     let settings: Vec<_> = [HEALTHY].iter().chain(settings).copied().collect();
     Cluster::start_with(&settings).unwrap_or_else(|error| panic!("{error}"))
-}
-
-/// Calls the program.
-pub async fn call(arguments: &[&str]) -> std::process::Output {
-    let output = Command::new(program()).args(arguments).stdin(Stdio::null()).kill_on_drop(true).output();
-    tokio::time::timeout(PATIENCE, output).await.expect("it ends").expect("it starts")
 }
 
 /// The codes of what is not well, where that is about to change.

@@ -1,6 +1,7 @@
 //! What keeps a server from connecting: addresses, passwords, roles, TLS, poolers.
 
 use super::clinic::{call, cluster, complaints, database, doctor, paste, treat};
+use crate::support::authority::Authority;
 use crate::support::eventually;
 use dormouse_runtime::demo::cluster::{Cluster, free_port};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -72,13 +73,23 @@ async fn what_keeps_us_out_is_named_and_mended() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_without_tls_is_named() {
-    let cluster = cluster(&[]);
+async fn a_server_without_tls_is_named_and_mended() {
+    let (cluster, authority) = (cluster(&[]), Authority::new());
     paste(&cluster, "postgres", ITEMS).await;
-    let url = format!("{}?sslmode=require", cluster.url());
-    let visit = doctor(&url, &[]).await;
-    assert_eq!(visit.complaints(), ["tls_refused"], "{}", visit.text);
-    assert_eq!(visit.status, 1);
+    // It has a certificate, and TLS is off all the same.
+    authority.issue("localhost").install(&cluster).await;
+    paste(&cluster, "postgres", "alter system reset ssl;\nselect pg_reload_conf();").await;
+    eventually("TLS is off", async || paste(&cluster, "postgres", "show ssl;").await == "off").await;
+    let ca = authority.file().display().to_string();
+    let full =
+        format!("postgres://postgres@localhost:{}/postgres?sslmode=verify-full&sslrootcert={ca}", cluster.port());
+    for url in [&format!("{}?sslmode=require", cluster.url()), &full] {
+        let visit = doctor(url, &[]).await;
+        assert_eq!((visit.complaints(), visit.status), (vec!["tls_refused"], 1), "{}", visit.text);
+    }
+    let remedy = doctor(&full, &[]).await.remedy("tls_refused");
+    paste(&cluster, "postgres", &remedy).await;
+    eventually("it is well", async || complaints(&full).await.is_empty()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

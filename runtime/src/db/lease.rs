@@ -5,8 +5,8 @@ use super::{Database, failure};
 use dormouse_core::fault::Failure;
 use dormouse_core::replication::{Fenced, LeaseTaken, NoteAttempt, ReleaseLease, RenewLease, TakeLease, Token};
 use std::time::Duration;
-use tokio_postgres::Transaction;
 use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, Transaction};
 
 /// Locks the lease's row, if the token is the newest; a plain read of it would not fence.
 pub(super) const HOLD: &str = "select from dormouse.lease where token = $1 for update";
@@ -90,6 +90,13 @@ impl Database {
         let rows = client.execute(sql, values).await.map_err(failure::of)?;
         Ok(if rows == 1 { Fenced::Done(()) } else { Fenced::Superseded })
     }
+}
+
+/// Who holds the lease now, and for how many more seconds unless it is renewed; none when it is free.
+pub(crate) async fn holder(client: &Client) -> Result<Option<(String, f64)>, tokio_postgres::Error> {
+    let sql = "select holder, extract(epoch from expires_at - clock_timestamp())::float8 from dormouse.lease \
+         where not released and expires_at > clock_timestamp()";
+    Ok(client.query_opt(sql, &[]).await?.map(|row| (row.get(0), row.get(1))))
 }
 
 /// Takes the fence for the rest of a transaction. False when a newer token exists.

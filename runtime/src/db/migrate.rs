@@ -44,8 +44,20 @@ pub(super) async fn migrate(pool: &Pool) -> Result<u32, Failure> {
     Ok(oid)
 }
 
+/// Lets nobody else make or change the schema until the transaction ends.
+pub(crate) async fn lock(transaction: &Transaction<'_>) -> Result<(), Failure> {
+    let locked = transaction.query_one("select pg_advisory_xact_lock($1)", &[&ADVISORY_LOCK]).await;
+    locked.map(drop).map_err(failure::of)
+}
+
+/// What brings the schema up to date, as one text; empty when there is nothing to do.
+pub(crate) fn scripts_from(version: i32) -> String {
+    let done = usize::try_from(version).unwrap_or(0).min(MIGRATIONS.len());
+    MIGRATIONS[done..].concat()
+}
+
 async fn run(transaction: &Transaction<'_>) -> Result<(), Failure> {
-    transaction.query_one("select pg_advisory_xact_lock($1)", &[&ADVISORY_LOCK]).await.map_err(failure::of)?;
+    lock(transaction).await?;
     let found = transaction.query_one("select to_regclass('dormouse.version') is not null", &[]).await;
     let found: i32 = if found.map_err(failure::of)?.get(0) {
         let row = transaction.query_one("select version from dormouse.version", &[]).await.map_err(failure::of)?;

@@ -49,7 +49,7 @@ pub(super) async fn connect(target: &Target) -> Result<Client, Finding> {
 /// What is the matter when TLS was begun and came to no good end.
 fn distrusted(config: &tokio_postgres::Config, why: &str) -> Finding {
     let (what, advice) = why.split_once(": ").unwrap_or((why, "look at the server's log"));
-    Finding::error(Code::TlsRefused, address(config), what).advise(advice)
+    Finding::error(Code::TlsFailed, address(config), what).advise(advice)
 }
 
 /// The eight bytes by which a client asks for TLS.

@@ -5,7 +5,7 @@ use super::tables::Table;
 use super::{Code, Patient};
 use crate::db::{SCHEMA_VERSION, Selection, quoted};
 use std::collections::BTreeSet;
-use tokio_postgres::Error;
+use tokio_postgres::{Client, Error};
 
 /// Rights that do not depend on tables.
 pub(super) async fn examine(patient: &Patient, report: &mut Report) -> Result<(), Error> {
@@ -54,23 +54,11 @@ pub(super) async fn examine(patient: &Patient, report: &mut Report) -> Result<()
 
 /// The schema `dormouse`, where it exists.
 async fn examine_own_schema(patient: &Patient, report: &mut Report) -> Result<(), Error> {
-    // The tables are made by the first who may create them; what is there must be usable.
-    let sql = "select has_schema_privilege($1, n.oid, 'usage') \
-           and (to_regclass('dormouse.version') is not null or has_schema_privilege($1, n.oid, 'create')) \
-           and not exists (select from pg_class c where c.relnamespace = n.oid and case c.relkind \
-             when 'r' then not (has_table_privilege($1, c.oid, 'select') and has_table_privilege($1, c.oid, 'insert') \
-               and has_table_privilege($1, c.oid, 'update') and has_table_privilege($1, c.oid, 'delete')) \
-             when 'S' then not has_sequence_privilege($1, c.oid, 'usage') else false end) \
-         from pg_namespace n where n.nspname = 'dormouse'";
-    let usable: bool = patient.client.query_one(sql, &[&patient.role]).await?.get(0);
+    let usable = may_use_own_schema(&patient.client, &patient.role).await?;
     if !usable {
-        let role = quoted(&patient.role);
         let message = "the role may not use the schema dormouse, which another role made";
-        report.push(Finding::error(Code::RoleLacksOwnSchema, &patient.role, message).remedy(format!(
-            "grant usage, create on schema dormouse to {role};\n\
-             grant select, insert, update, delete on all tables in schema dormouse to {role};\n\
-             grant usage on all sequences in schema dormouse to {role};"
-        )));
+        let remedy = grant_own_schema(&patient.role);
+        report.push(Finding::error(Code::RoleLacksOwnSchema, &patient.role, message).remedy(remedy));
         return Ok(());
     }
     let sql = "select to_regclass('dormouse.version') is not null";
@@ -86,6 +74,31 @@ async fn examine_own_schema(patient: &Patient, report: &mut Report) -> Result<()
         report.push(Finding::error(Code::SchemaNewer, "dormouse", message).advise("Run the newer Dormouse."));
     }
     Ok(())
+}
+
+/// Whether a role may use the schema `dormouse`, which is there, as a server does.
+pub(crate) async fn may_use_own_schema(client: &Client, role: &str) -> Result<bool, Error> {
+    // The tables are made by the first who may create them; what is there must be usable.
+    let sql = "select has_schema_privilege($1, n.oid, 'usage') \
+           and (exists (select from pg_class c where c.relnamespace = n.oid and c.relname = 'version') \
+             or has_schema_privilege($1, n.oid, 'create')) \
+           and not exists (select from pg_class c where c.relnamespace = n.oid and case c.relkind \
+             when 'r' then not (has_table_privilege($1, c.oid, 'select') and has_table_privilege($1, c.oid, 'insert') \
+               and has_table_privilege($1, c.oid, 'update') and has_table_privilege($1, c.oid, 'delete')) \
+             when 'S' then not has_sequence_privilege($1, c.oid, 'usage') else false end) \
+         from pg_namespace n join pg_roles r on r.rolname = $1 where n.nspname = 'dormouse'";
+    // A role that is not there may nothing.
+    Ok(client.query_opt(sql, &[&role]).await?.is_some_and(|row| row.get(0)))
+}
+
+/// Lets a role use the schema `dormouse` as a server does.
+pub(crate) fn grant_own_schema(role: &str) -> String {
+    let role = quoted(role);
+    format!(
+        "grant usage, create on schema dormouse to {role};\n\
+         grant select, insert, update, delete on all tables in schema dormouse to {role};\n\
+         grant usage on all sequences in schema dormouse to {role};"
+    )
 }
 
 /// Rights on the tables that are synced.

@@ -23,7 +23,10 @@ pub(crate) struct Table {
     pub owned: bool,
     pub may_use_schema: bool,
     pub may_select: bool,
+    /// Rows could be hidden from this role.
     pub row_security: bool,
+    /// Rows could be hidden from somebody.
+    pub guarded: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -111,7 +114,7 @@ pub(crate) async fn survey(
            pg_has_role(r.oid, c.relowner, 'usage'), has_schema_privilege(r.oid, n.oid, 'usage'), \
            has_table_privilege(r.oid, c.oid, 'select'), \
            c.relrowsecurity and not (r.rolsuper or r.rolbypassrls \
-              or (pg_has_role(r.oid, c.relowner, 'usage') and not c.relforcerowsecurity)) \
+              or (pg_has_role(r.oid, c.relowner, 'usage') and not c.relforcerowsecurity)), c.relrowsecurity \
          from pg_class c join pg_namespace n on n.oid = c.relnamespace join pg_roles r on r.rolname = $1 \
          left join pg_constraint k on k.conrelid = c.oid and k.contype = 'p' \
          where n.nspname !~ '^pg_' and n.nspname not in ('information_schema', 'dormouse') and {of} order by 1, 2"
@@ -140,6 +143,7 @@ fn read(row: &tokio_postgres::Row) -> Table {
         may_use_schema: row.get(12),
         may_select: row.get(13),
         row_security: row.get(14),
+        guarded: row.get(15),
     }
 }
 
