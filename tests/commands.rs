@@ -129,6 +129,10 @@ async fn status_tells_where_the_server_stands() {
     assert!(output.status.success(), "{output:?}");
     let status = lines(&output).remove(0);
     assert_eq!(status["v"], 1);
+    assert!(status["lag_bytes"].is_number(), "{status}");
+    let people = call(&["status", "--url", &url]).await;
+    let people = String::from_utf8(people.stdout).expect("text");
+    assert!(people.starts_with("phase      ") && people.contains("behind the database"), "{people}");
     let era = client.status().borrow().welcome.expect("welcome").0;
     assert_eq!(status["era"], era.to_string());
     for member in ["head", "covered", "confirmed", "phase"] {

@@ -19,6 +19,8 @@ pub struct SourceStatus {
     pub remaining: Duration,
     /// What Postgres was last allowed to forget; `None` without a slot.
     pub confirmed: Option<Lsn>,
+    /// Where the database's WAL ends.
+    pub wal_end: Lsn,
     /// The WAL that the slot holds back.
     pub retained_wal_bytes: u64,
 }
@@ -34,7 +36,8 @@ impl Database {
             "select l.holder, l.token, \
                case when l.released then 0 else greatest(extract(epoch from l.expires_at - clock_timestamp()), 0) end::float8, \
                s.confirmed_flush_lsn, \
-               coalesce(case when pg_is_in_recovery() then 0 else pg_current_wal_lsn() - s.restart_lsn end, 0)::int8 \
+               coalesce(case when pg_is_in_recovery() then 0 else pg_current_wal_lsn() - s.restart_lsn end, 0)::int8, \
+               case when pg_is_in_recovery() then '0/0' else pg_current_wal_lsn() end \
              from dormouse.lease l left join pg_replication_slots s on s.slot_name = $1",
             &[&self.slot_name()],
         ).await;
@@ -44,6 +47,7 @@ impl Database {
             token: Token(unsigned(row.get(1))),
             remaining: Duration::try_from_secs_f64(row.get(2)).unwrap_or_default(),
             confirmed: row.get::<_, Option<PgLsn>>(3).map(lsn),
+            wal_end: lsn(row.get(5)),
             retained_wal_bytes: u64::try_from(row.get::<_, i64>(4)).unwrap_or(0),
         })
     }

@@ -22,6 +22,8 @@ pub(super) struct StatusJson {
     phase: PhaseName,
     lease: LeaseJson,
     retained_wal_bytes: Option<u64>,
+    /// From what is covered to the end of the database's WAL, published or not.
+    lag_bytes: Option<u64>,
     sessions: SessionCounts,
     #[serde(skip_serializing_if = "Option::is_none")]
     halt: Option<HaltJson>,
@@ -53,6 +55,7 @@ pub(super) async fn status(State(door): State<Arc<Door>>) -> Json<StatusJson> {
             holder: source.as_ref().filter(|source| held(source)).map(|source| source.holder.clone()),
             token: source.as_ref().map(|source| source.token.0).or(status.token.map(|token| token.0)),
         },
+        lag_bytes: source.as_ref().and_then(|source| Some(source.wal_end.0.saturating_sub(status.head?.covered.0))),
         retained_wal_bytes: source.map(|source| source.retained_wal_bytes),
         sessions: door.hubs.count().await,
         halt: status.halt.map(|halt| HaltJson { code: halt.code, message: halt.message }),
