@@ -7,6 +7,7 @@ mod demo;
 mod doctor;
 mod end_to_end;
 mod hostile;
+mod observability;
 mod operations;
 mod packaging;
 mod python;

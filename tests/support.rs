@@ -2,6 +2,7 @@
 
 pub mod authority;
 mod browser;
+pub mod http;
 mod raw;
 mod show;
 pub mod site;

@@ -103,6 +103,20 @@ impl Hub {
         sessions
     }
 
+    /// In which phase a client's session is, if it has one here.
+    #[must_use]
+    pub fn phase_of(&self, client: &ClientId) -> Option<PhaseName> {
+        let session = self.slab.get(*self.clients.get(client)?)?;
+        Some(match &session.phase {
+            Phase::Opened { .. } | Phase::Greeted(_) => PhaseName::Greeted,
+            Phase::Served(served) => match served.serve {
+                Serve::Backfill(_) => PhaseName::Backfill,
+                Serve::CatchUp { .. } => PhaseName::CatchUp,
+                Serve::Live(_) => PhaseName::Live,
+            },
+        })
+    }
+
     /// How many bytes of pages are on their way to a session.
     #[must_use]
     pub fn bytes_in_flight(&self, session: SessionId) -> u64 {

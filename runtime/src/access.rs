@@ -115,7 +115,7 @@ fn forbidden(message: String) -> PeerFault {
 }
 
 /// Compares in a time that depends on the length of what was shown only, so that it tells nothing about the secret.
-fn same(secret: &str, shown: &str) -> bool {
+pub(crate) fn same(secret: &str, shown: &str) -> bool {
     let secret = secret.as_bytes();
     let mut difference = secret.len() ^ shown.len();
     for (n, byte) in shown.bytes().enumerate() {
@@ -124,7 +124,8 @@ fn same(secret: &str, shown: &str) -> bool {
     black_box(difference) == 0
 }
 
-fn is_loopback(host: &str) -> bool {
+/// Whether a name or an address is this machine itself.
+pub(crate) fn is_loopback(host: &str) -> bool {
     let host = host.trim_matches(['[', ']']);
     let host = host.to_ascii_lowercase();
     host == "localhost"

@@ -13,6 +13,7 @@ pub use source::Fault;
 use crate::access::Access;
 use crate::cli::CommandError;
 use crate::db;
+use crate::listener::OperatorAccess;
 use crate::tls::{Acceptor, ServerIdentity};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
@@ -61,6 +62,13 @@ pub struct Args {
     /// Serve everybody although others than this machine can connect
     #[arg(long, env = "DORMOUSE_INSECURE")]
     pub insecure: bool,
+    /// Let whoever shows the credential in this file, its only line, see metrics, reports, clients and the console; not given, everybody
+    /// may with --auth none, and else nobody
+    #[arg(long, env = "DORMOUSE_ADMIN_CREDENTIAL_FILE", value_name = "FILE")]
+    pub admin_credential_file: Option<PathBuf>,
+    /// Prove this often that replication makes progress, by a small message when nothing else moves
+    #[arg(long, env = "DORMOUSE_HEARTBEAT", default_value = "30s", value_parser = duration)]
+    pub heartbeat: Duration,
     /// Let pages of this origin connect, beside the server's own; can be repeated
     #[arg(long = "origin", env = "DORMOUSE_ORIGINS", value_delimiter = ',')]
     pub origins: Vec<String>,
@@ -120,6 +128,7 @@ impl Args {
         for (key, time) in [
             ("registration-ttl", self.registration_ttl),
             ("greet-timeout", self.greet_timeout),
+            ("heartbeat", self.heartbeat),
             ("silence-timeout", self.silence_timeout),
         ] {
             unless(!time.is_zero(), key, "with no time at all nobody could stay");
@@ -129,7 +138,11 @@ impl Args {
         }
         faults.extend(self.tls().err());
         match self.address() {
-            Ok(address) => faults.extend(self.access(address).err().map(|why| Fault::new("auth", why.to_string()))),
+            Ok(address) => {
+                faults.extend(self.access(address).err().map(|why| Fault::new("auth", why.to_string())));
+                let operators = self.operators(address).err();
+                faults.extend(operators.map(|why| Fault::new("admin-credential-file", why.to_string())));
+            }
             Err(why) => faults.push(Fault::new("listen", why.to_string())),
         }
         if !self.database_url.is_empty() {
@@ -181,6 +194,15 @@ impl Args {
         }
         let message = "others than this machine could connect without a credential: give --auth FILE, listen on 127.0.0.1, or say --insecure";
         Err(CommandError::Usage(message.into()))
+    }
+
+    /// Who may see what is for operators.
+    ///
+    /// # Errors
+    /// When the file of the credential is not usable.
+    pub fn operators(&self, address: SocketAddr) -> Result<OperatorAccess, CommandError> {
+        let (file, open) = (self.admin_credential_file.as_deref(), self.auth == "none");
+        OperatorAccess::new(file, open, self.insecure, address).map_err(CommandError::Usage)
     }
 
     /// Which database, and what of it.

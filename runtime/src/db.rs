@@ -36,7 +36,7 @@ pub(crate) use failure::is_refusal_code;
 pub(crate) use lease::holder as lease_holder;
 pub(crate) use migrate::{VERSION as SCHEMA_VERSION, lock as lock_schema, scripts_from as migration};
 pub use registry::Registration;
-pub use status::SourceStatus;
+pub use status::{SourceStatus, Walsender};
 pub(crate) use target::Target;
 pub use target::connect;
 pub use url::{REDACTED, judge as judge_url, redact};
@@ -127,6 +127,13 @@ impl Database {
         let client = self.control().get().await?;
         let row = client.query_one("select pg_logical_emit_message(true, 'dormouse', '')", &[]);
         Ok(types::lsn(row.await.map_err(failure::of)?.get(0)))
+    }
+
+    /// Of each pool its name, how many connections are open, and how many of them are in use.
+    #[must_use]
+    pub fn connections(&self) -> [(&'static str, usize, usize); 2] {
+        let of = |name, pool: &pool::Pool| (name, pool.usage().0, pool.usage().1);
+        [of("main", self.pool()), of("control", self.control())]
     }
 
     /// How to connect, for replication.

@@ -3,13 +3,17 @@
 mod event;
 mod frames;
 mod host;
+mod look;
 mod sockets;
+mod tally;
 
 pub use event::Event;
+pub use look::SessionPhase;
 
 use crate::clock::Clock;
 use crate::db::Database;
 use crate::drive::drive;
+use crate::metrics::Metrics;
 use crate::replication;
 use crate::socket::Outbox;
 use dormouse_core::ask::Incarnation;
@@ -18,6 +22,7 @@ use dormouse_core::hub::{Config, Sessions};
 use dormouse_core::session::{ClientId, SessionId};
 use dormouse_core::wire::Hello;
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::{broadcast, mpsc, oneshot};
@@ -62,6 +67,8 @@ pub struct Surroundings {
     pub replication: mpsc::Sender<replication::Event>,
     /// What Replication announces.
     pub announcements: broadcast::Sender<Arc<Announcement>>,
+    /// Where they count.
+    pub metrics: Metrics,
     /// Cancelled, after the sentence was logged, when a hub cannot go on.
     pub defect: CancellationToken,
 }
@@ -99,8 +106,12 @@ impl Hubs {
     /// The hub of a client: always the same one while the number of hubs is.
     #[must_use]
     pub fn of(&self, client: &ClientId) -> Hub {
+        Hub { events: self.shards[self.shard_of(client)].clone() }
+    }
+
+    fn shard_of(&self, client: &ClientId) -> usize {
         let shard = fnv1a(client.as_str().as_bytes()) % self.shards.len() as u64;
-        Hub { events: self.shards[usize::try_from(shard).expect("a remainder of a length fits")].clone() }
+        usize::try_from(shard).expect("a remainder of a length fits")
     }
 
     /// Drops every hub's machine at once; each is built again from what is kept with its sockets.
@@ -115,6 +126,21 @@ impl Hubs {
         for shard in self.shards.iter() {
             let _ = shard.send(Event::Drain).await; // A hub that has ended is drained.
         }
+    }
+
+    /// Of these clients, those that have a session in this process, with its phase.
+    pub async fn look<'a>(&self, clients: impl IntoIterator<Item = &'a ClientId>) -> BTreeMap<ClientId, SessionPhase> {
+        let mut of_shard = BTreeMap::<usize, Vec<ClientId>>::new();
+        for client in clients {
+            of_shard.entry(self.shard_of(client)).or_default().push(client.clone());
+        }
+        let mut found = BTreeMap::new();
+        for (shard, clients) in of_shard {
+            let (look, answer) = look::Look::at(clients);
+            let _ = self.shards[shard].send(Event::Look(look)).await; // A hub that has ended has no sessions.
+            found.extend(answer.await.unwrap_or_default());
+        }
+        found
     }
 
     /// Counts the sessions.

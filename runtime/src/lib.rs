@@ -37,6 +37,7 @@ pub mod db;
 pub mod demo;
 pub mod doctor;
 pub mod drive;
+pub mod heartbeat;
 pub mod hub;
 pub mod listener;
 pub mod metrics;
@@ -51,6 +52,7 @@ pub mod tail;
 pub mod teardown;
 pub mod tls;
 pub mod verify;
+pub mod wait;
 
 const _: () =
     assert!(!dormouse_core::safeguard::ABLATION, "the runtime is never built with safeguards that can be off");

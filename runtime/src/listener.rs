@@ -1,21 +1,30 @@
 //! The one port: HTTP routes, and WebSockets that are upgraded from it.
 
+mod answer;
 mod attend;
+mod clients;
+mod console;
+mod operator;
 mod reports;
 mod upgrade;
 
+pub use operator::OperatorAccess;
+
 use crate::access::Access;
 use crate::db::Database;
+use crate::heartbeat::Heartbeat;
 use crate::hub::Hubs;
 use crate::metrics::Metrics;
 use crate::replication;
 use crate::tls::Acceptor;
+use crate::wait::Waiting;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::routing::{any, get};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use prometheus_client::metrics::gauge::Gauge;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,6 +47,12 @@ pub struct Door {
     pub tls: Option<Acceptor>,
     /// Who may come in.
     pub access: Access,
+    /// Who may look at what is for operators.
+    pub operators: OperatorAccess,
+    /// Whether replication makes progress.
+    pub heartbeat: Heartbeat,
+    /// The way to wait for it.
+    pub waiting: Waiting,
     /// Who serves them.
     pub hubs: Hubs,
     /// What is asked for reports.
@@ -57,15 +72,41 @@ pub struct Door {
 }
 
 /// A connection's place among the most that are allowed, given back when its last owner is gone.
-type Place = Arc<OwnedSemaphorePermit>;
+type Place = Arc<Seat>;
+
+struct Seat {
+    _permit: OwnedSemaphorePermit,
+    open: Gauge,
+}
+
+impl Seat {
+    fn take(permit: OwnedSemaphorePermit, metrics: &Metrics) -> Place {
+        metrics.accepted.inc();
+        metrics.open.inc();
+        Arc::new(Self { _permit: permit, open: metrics.open.clone() })
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.open.dec();
+    }
+}
 
 /// Accepts connections, at most `connections_max` at once, until the door closes.
 pub async fn listen(listener: TcpListener, door: Arc<Door>, connections_max: usize) {
     let places = Arc::new(Semaphore::new(connections_max.min(Semaphore::MAX_PERMITS)));
+    let for_operators = Router::new()
+        .route("/api/replication/status", get(reports::status))
+        .route("/api/replication/wait-for-initial-poll", get(reports::wait))
+        .route("/api/sync/clients", get(clients::clients))
+        .route("/metrics", get(reports::metrics))
+        .route("/console", get(console::page))
+        .route_layer(axum::middleware::from_fn_with_state(Arc::clone(&door), operator::guard));
     let router = Router::new()
         .route("/api/sync", any(upgrade::upgrade))
-        .route("/api/replication/status", get(reports::status))
-        .route("/metrics", get(reports::metrics))
+        .merge(for_operators)
+        .merge(console::assets())
         .route("/healthz", get(reports::healthy))
         .route("/readyz", get(reports::ready))
         .with_state(Arc::clone(&door));
@@ -78,7 +119,7 @@ pub async fn listen(listener: TcpListener, door: Arc<Door>, connections_max: usi
         match (accepted, Arc::clone(&places).try_acquire_owned()) {
             (Ok((stream, _)), Ok(place)) => {
                 let _ = stream.set_nodelay(true); // Only slower without.
-                let (router, place, closing) = (router.clone(), Arc::new(place), door.closing.clone());
+                let (router, place, closing) = (router.clone(), Seat::take(place, &door.metrics), door.closing.clone());
                 match door.tls.clone() {
                     None => drop(door.tasks.spawn(serve_http(stream, router, place, closing))),
                     Some(tls) => drop(door.tasks.spawn(serve_https(stream, tls, router, place, closing))),
@@ -86,6 +127,7 @@ pub async fn listen(listener: TcpListener, door: Arc<Door>, connections_max: usi
             }
             (Ok(_), Err(_)) => {
                 refused += 1;
+                door.metrics.turned_away.inc();
                 if refused.is_power_of_two() {
                     tracing::warn!(connections_max, refused, "connections are refused: all places are taken");
                 }

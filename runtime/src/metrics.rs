@@ -1,20 +1,50 @@
-//! What is counted for `/metrics`, in Prometheus' text format.
+//! What is counted for `/metrics`, in OpenMetrics text.
 //!
-//! One registry per server, handed to whoever counts: there is no global recorder. Names begin with `dormouse_`, end in their
-//! unit, and are listed in `docs/OPERATIONS.md`.
+//! One registry per server, handed to whoever counts: there is no global recorder. Names begin with `dormouse_` or `process_`,
+//! end in their unit, and are listed in `docs/OPERATIONS.md`. Counters are resolved once: counting is one atomic addition, per
+//! batch where a hub works.
+
+mod history;
+mod hubs;
+mod sample;
+
+pub use history::HistoryCounts;
+pub use hubs::HubCounts;
+pub use sample::{Gauges, Sample};
 
 use dormouse_core::fault::FaultCode;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 use std::sync::Arc;
+
+/// The commit that was built, where the build says so.
+const COMMIT: &str = match option_env!("DORMOUSE_COMMIT") {
+    Some(commit) => commit,
+    None => "unknown",
+};
 
 /// The counters of one server. A cheap handle.
 #[derive(Debug, Clone)]
 pub struct Metrics {
     registry: Arc<Registry>,
     refusals: Family<Refusal, Counter>,
+    heartbeats: Family<Beat, Counter>,
+    /// Connections that were accepted.
+    pub accepted: Counter,
+    /// Connections that are open.
+    pub open: Gauge,
+    /// Connections that were closed at once because all places were taken.
+    pub turned_away: Counter,
+    /// Of the hubs.
+    pub hubs: HubCounts,
+    /// Of Replication.
+    pub history: HistoryCounts,
+    /// What is only looked at when somebody asks.
+    pub gauges: Gauges,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -22,12 +52,34 @@ struct Refusal {
     code: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Beat {
+    result: &'static str,
+}
+
 impl Default for Metrics {
     fn default() -> Self {
-        let mut registry = Registry::with_prefix("dormouse");
-        let refusals = Family::default();
-        registry.register("refusals", "Connections, sessions and requests refused, by code", refusals.clone());
-        Self { registry: Arc::new(registry), refusals }
+        let mut registry = Registry::default();
+        let process = registry.sub_registry_with_prefix("process");
+        let process = sample::ProcessGauges::register(process);
+        let ours = registry.sub_registry_with_prefix("dormouse");
+        let build = Info::new([("version", env!("CARGO_PKG_VERSION")), ("commit", COMMIT)]);
+        ours.register("build", "The program that runs", build);
+        let (refusals, heartbeats) = (Family::default(), Family::default());
+        let (accepted, turned_away, open) = (Counter::default(), Counter::default(), Gauge::default());
+        ours.register("refusals", "Connections, sessions and requests refused or closed, by code", refusals.clone());
+        ours.register("heartbeats", "Proofs that replication makes progress, by result", heartbeats.clone());
+        ours.register("connections_accepted", "TCP connections accepted", accepted.clone());
+        ours.register(
+            "connections_turned_away",
+            "TCP connections closed because all places were taken",
+            turned_away.clone(),
+        );
+        ours.register("connections_open", "TCP connections open", open.clone());
+        let hubs = HubCounts::register(ours);
+        let history = HistoryCounts::register(ours);
+        let gauges = Gauges::register(ours, process);
+        Self { registry: Arc::new(registry), refusals, heartbeats, accepted, open, turned_away, hubs, history, gauges }
     }
 }
 
@@ -35,6 +87,11 @@ impl Metrics {
     /// Counts a connection, session or request that was refused or closed with this code.
     pub fn refused(&self, code: FaultCode) {
         self.refusals.get_or_create(&Refusal { code: code.as_str() }).inc();
+    }
+
+    /// Counts a heartbeat with its result.
+    pub fn beat(&self, result: &'static str) {
+        self.heartbeats.get_or_create(&Beat { result }).inc();
     }
 
     /// All of them, as text.

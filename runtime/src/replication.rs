@@ -7,12 +7,14 @@ use crate::clock::Clock;
 use crate::db::Database;
 use crate::drive::drive;
 use crate::hub::Incarnations;
+use crate::metrics::Metrics;
 use crate::source::Source;
 use dormouse_core::history::Announcement;
 use dormouse_core::position::Lsn;
 use dormouse_core::replication::{Config, Input, PhaseName, Status};
 use std::sync::Arc;
 use tokio::sync::{broadcast, mpsc, watch};
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 /// How many events may wait.
@@ -40,6 +42,10 @@ pub struct Report {
     pub status: Status,
     /// Whether its task has ended.
     pub ended: bool,
+    /// Why the last preparation or stream ended, until the next stream delivers.
+    pub trouble: Option<String>,
+    /// When covered moved last in this process, or an era began.
+    pub moved_at: Option<Instant>,
 }
 
 /// The handles of one running Replication.
@@ -51,16 +57,18 @@ pub struct Replicator {
     pub announcements: broadcast::Sender<Arc<Announcement>>,
     /// Where it stands.
     pub reports: watch::Receiver<Report>,
+    /// Where it counts.
+    pub metrics: Metrics,
 }
 
 /// Makes the handles first, so that hubs can subscribe before anything is announced.
 #[must_use]
-pub fn prepare() -> (Replicator, Inbox) {
+pub fn prepare(metrics: Metrics) -> (Replicator, Inbox) {
     let (events, inbox) = mpsc::channel(EVENTS_MAX);
     let (announcements, _) = broadcast::channel(ANNOUNCEMENTS_MAX);
     let status = Status { phase: PhaseName::Idle, token: None, head: None, confirmed: Lsn::ZERO, halt: None };
-    let (report, reports) = watch::channel(Report { status, ended: false });
-    (Replicator { events, announcements, reports }, Inbox { events: inbox, report })
+    let (report, reports) = watch::channel(Report { status, ended: false, trouble: None, moved_at: None });
+    (Replicator { events, announcements, reports, metrics }, Inbox { events: inbox, report })
 }
 
 /// The receiving ends of a [`Replicator`].

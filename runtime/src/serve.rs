@@ -4,12 +4,14 @@ use crate::cli::CommandError;
 use crate::clock::Clock;
 use crate::config::Args;
 use crate::db::Database;
+use crate::heartbeat::{self, Heartbeat};
 use crate::hub::{Hubs, Incarnations, Surroundings};
-use crate::listener::{self, Door};
+use crate::listener::{self, Door, OperatorAccess};
 use crate::metrics::Metrics;
 use crate::replication::{self, Event, Replicator};
 use crate::source::StreamSource;
 use crate::tls::Acceptor;
+use crate::wait::Waiting;
 use dormouse_core::{hub, replication as core_replication};
 use std::io::Write;
 use std::net::SocketAddr;
@@ -37,6 +39,7 @@ pub async fn run(args: Args) -> Result<(), CommandError> {
     let address = args.address()?;
     let access = args.access(address)?;
     let tls = args.tls().map_err(|fault| CommandError::Usage(fault.why))?;
+    let operators = args.operators(address)?;
     let listener = TcpListener::bind(address).await;
     let listener = listener.map_err(|why| CommandError::Environment(format!("cannot listen on {address}: {why}")))?;
     let address = listener.local_addr().map_err(|why| CommandError::Environment(why.to_string()))?;
@@ -44,7 +47,7 @@ pub async fn run(args: Args) -> Result<(), CommandError> {
     let database =
         database.map_err(|why| CommandError::Environment(format!("cannot use the database: {}", why.reason())))?;
 
-    let server = Server::start(&args, access, tls.clone(), listener, database);
+    let server = Server::start(&args, (access, operators.at(address)), tls.clone(), listener, database);
     announce(address, tls.is_some());
     loop {
         tokio::select! {
@@ -101,14 +104,14 @@ struct Server {
 impl Server {
     fn start(
         args: &Args,
-        access: crate::access::Access,
+        (access, operators): (crate::access::Access, OperatorAccess),
         tls: Option<Acceptor>,
         listener: TcpListener,
         database: Database,
     ) -> Self {
         let clock = Clock::start();
         let incarnations = Incarnations::start(clock);
-        let (replicator, inbox) = replication::prepare();
+        let (replicator, inbox) = replication::prepare(Metrics::default());
         let tasks = TaskTracker::new;
         let server_tasks = (tasks(), tasks(), tasks());
         let (replication_tasks, hub_tasks, connection_tasks) = server_tasks;
@@ -120,6 +123,7 @@ impl Server {
             database: database.clone(),
             replication: replicator.events.clone(),
             announcements: replicator.announcements.clone(),
+            metrics: replicator.metrics.clone(),
             defect: defect.clone(),
         };
         let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
@@ -138,13 +142,28 @@ impl Server {
         );
         let _ = replicator.events.try_send(Event::Start); // The channel is new, and has room.
 
+        let around = heartbeat::Surroundings {
+            reports: replicator.reports.clone(),
+            replication: replicator.events.clone(),
+            database: database.clone(),
+            metrics: replicator.metrics.clone(),
+        };
+        let (heartbeat, beats) = Heartbeat::prepare(around, args.heartbeat, closing.clone());
+        let (waiting, marks) =
+            Waiting::prepare(database.clone(), replicator.reports.clone(), replicator.events.clone());
+        connection_tasks.spawn(beats);
+        connection_tasks.spawn(marks);
+
         let door = Door {
             tls,
             access,
+            operators,
+            heartbeat,
+            waiting,
             hubs: hubs.clone(),
             database,
             replication: replicator.reports.clone(),
-            metrics: Metrics::default(),
+            metrics: replicator.metrics.clone(),
             greet_timeout: args.greet_timeout,
             silence: args.silence_timeout,
             closing: closing.clone(),

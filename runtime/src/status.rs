@@ -17,6 +17,9 @@ pub struct Args {
     /// Trust these authorities behind https:// (a file in PEM), instead of the system's
     #[arg(long, env = "DORMOUSE_CA", value_name = "FILE")]
     ca: Option<PathBuf>,
+    /// Show the credential in this file, its only line: the one that the server's --admin-credential-file holds
+    #[arg(long, env = "DORMOUSE_ADMIN_CREDENTIAL_FILE", value_name = "FILE")]
+    admin_credential_file: Option<PathBuf>,
     /// Print one line of JSON
     #[arg(long)]
     json: bool,
@@ -27,7 +30,12 @@ pub struct Args {
 /// # Errors
 /// When the server cannot be reached or does not answer with a status.
 pub async fn run(args: Args) -> Result<(), CommandError> {
-    let text = fetch(&args.url, &Security::new(args.ca), "/api/replication/status").await?;
+    let credential = args.admin_credential_file.as_deref().map(|file| {
+        let text = std::fs::read_to_string(file);
+        text.map_err(|why| CommandError::Usage(format!("cannot read {}: {why}", file.display())))
+    });
+    let (security, credential) = (Security::new(args.ca), credential.transpose()?);
+    let text = fetch(&args.url, &security, "/api/replication/status", credential.as_deref()).await?;
     let status: Value = serde_json::from_str(&text).map_err(|why| {
         CommandError::Failed(format!("{} answered with something else than a status: {why}", args.url))
     })?;
@@ -77,7 +85,7 @@ fn to_text(status: &Value) -> String {
     shown.map(|(name, value)| format!("{name:<10} {value}\n")).collect()
 }
 
-async fn fetch(url: &Uri, security: &Security, path: &str) -> Result<String, CommandError> {
+async fn fetch(url: &Uri, security: &Security, path: &str, credential: Option<&str>) -> Result<String, CommandError> {
     let unreachable = |why: &dyn std::fmt::Display| CommandError::Environment(format!("cannot reach {url}: {why}"));
     let host = url.host().ok_or_else(|| CommandError::Usage(format!("{url} names no host")))?;
     let address = Address::parse(&url.to_string()).map_err(|wrong| CommandError::Usage(wrong.0))?;
@@ -88,13 +96,22 @@ async fn fetch(url: &Uri, security: &Security, path: &str) -> Result<String, Com
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|why| unreachable(&why))?;
     tokio::spawn(connection);
     let authority = url.authority().map_or(host, |authority| authority.as_str());
-    let request = Request::get(path).header(header::HOST, authority).body(Body::empty());
+    let mut request = Request::get(path).header(header::HOST, authority);
+    if let Some(credential) = credential {
+        request = request.header(header::AUTHORIZATION, format!("Bearer {}", credential.trim()));
+    }
+    let request = request.body(Body::empty());
     let request = request.map_err(|why| CommandError::Usage(format!("{url} is no address: {why}")))?;
     let response = send.send_request(request).await.map_err(|why| unreachable(&why))?;
     let code = response.status();
     let body = axum::body::to_bytes(Body::new(response.into_body()), 1 << 20).await.map_err(|why| unreachable(&why))?;
     if code != StatusCode::OK {
-        return Err(CommandError::Failed(format!("{url}{path} answered {code}")));
+        let hint = match code {
+            StatusCode::UNAUTHORIZED => ": give --admin-credential-file FILE",
+            StatusCode::FORBIDDEN => ": the server lets no operator in; start it with --admin-credential-file FILE",
+            _ => "",
+        };
+        return Err(CommandError::Failed(format!("{url}{path} answered {code}{hint}")));
     }
     String::from_utf8(body.to_vec()).map_err(|why| CommandError::Failed(format!("{url} answered with no text: {why}")))
 }

@@ -80,6 +80,11 @@ impl Site {
     }
 }
 
+/// A further server in front of a database that has one.
+pub async fn second_server(cluster: &Cluster, serve: &[&str]) -> Server {
+    Server::start(program(), &cluster.url(), serve).await.unwrap_or_else(|error| panic!("{error}"))
+}
+
 /// A connection to a database.
 pub async fn connect(url: &str) -> tokio_postgres::Client {
     let (client, connection) = tokio_postgres::connect(url, NoTls).await.expect("the database answers");

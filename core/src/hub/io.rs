@@ -342,3 +342,17 @@ pub struct Sessions {
     /// Getting what is announced.
     pub live: u64,
 }
+
+/// The phase of one session, for people and monitors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PhaseName {
+    /// The position is not judged yet.
+    Greeted,
+    /// Getting a snapshot and its seam.
+    Backfill,
+    /// Getting what it lacks.
+    CatchUp,
+    /// Getting what is announced.
+    Live,
+}

@@ -34,6 +34,12 @@ impl Pool {
         self.pool.get().await.map_err(failure::of_pool)
     }
 
+    /// How many connections are open, and how many of them are in use.
+    pub(super) fn usage(&self) -> (usize, usize) {
+        let status = self.pool.status();
+        (status.size, status.size.saturating_sub(status.available))
+    }
+
     /// A connection of one's own. It ends when the client is dropped.
     pub(super) async fn dedicated(&self) -> Result<Client, Failure> {
         let (client, connection) = self.target.connect().await.map_err(failure::of)?;

@@ -131,6 +131,14 @@ impl Database {
         }
     }
 
+    /// How many bytes our spools take on the disk.
+    #[must_use]
+    pub fn spool_bytes(&self) -> u64 {
+        let state = self.inner.spools.lock();
+        let chunks = state.live.values().flat_map(|live| &live.stored.chunks);
+        chunks.map(|chunk| u64::from(chunk.length)).sum()
+    }
+
     /// How many spools are on our disk.
     #[must_use]
     pub fn spools(&self) -> usize {

@@ -1,6 +1,7 @@
 //! What happens to a hub.
 
 use super::SessionCounts;
+use super::look::Look;
 use crate::socket::Outbox;
 use dormouse_core::fault::Malformed;
 use dormouse_core::history::Announcement;
@@ -46,4 +47,6 @@ pub enum Event {
     Drain,
     /// Count the sessions.
     Count(oneshot::Sender<SessionCounts>),
+    /// Say which of these clients have a session here, and in which phase.
+    Look(Look),
 }

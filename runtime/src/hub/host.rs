@@ -2,7 +2,9 @@
 
 use super::event::Event;
 use super::frames::Frames;
+use super::look::Look;
 use super::sockets::Sockets;
+use super::tally::Tally;
 use super::{SessionCounts, Surroundings};
 use crate::db::Database;
 use crate::drive::{self, Host, Settled, Step};
@@ -37,6 +39,8 @@ pub(super) struct HubHost {
     /// How many questions are being worked on.
     working: usize,
     counting: Vec<oneshot::Sender<SessionCounts>>,
+    looking: Vec<Look>,
+    tally: Tally,
     draining: bool,
 }
 
@@ -48,8 +52,21 @@ impl HubHost {
         inbox: mpsc::Receiver<Event>,
     ) -> Self {
         let announced = Some(surroundings.announcements.subscribe());
-        let (sockets, frames, counting) = (Sockets::default(), Frames::default(), Vec::new());
-        Self { config, surroundings, events, inbox, announced, sockets, frames, working: 0, counting, draining: false }
+        let tally = Tally::new(surroundings.metrics.hubs.clone());
+        Self {
+            config,
+            surroundings,
+            events,
+            inbox,
+            announced,
+            sockets: Sockets::default(),
+            frames: Frames::default(),
+            working: 0,
+            counting: Vec::new(),
+            looking: Vec::new(),
+            tally,
+            draining: false,
+        }
     }
 }
 
@@ -66,6 +83,7 @@ impl Host for HubHost {
                     Ok(announcement) => batch.push(Event::Announced(announcement)),
                     Err(broadcast::error::RecvError::Lagged(missed)) => {
                         // The next one does not follow what the hub knows, so it reads history.
+                        self.surroundings.metrics.hubs.lagged.inc_by(missed);
                         tracing::debug!(missed, "a hub was too busy for some announcements");
                     }
                     Err(broadcast::error::RecvError::Closed) => self.announced = None,
@@ -79,13 +97,14 @@ impl Host for HubHost {
         match event {
             Event::Opened { .. } | Event::Received { .. } | Event::Closed { .. } => true,
             Event::Announced(_) | Event::Drain => !self.sockets.is_empty(),
-            Event::Answered(_) | Event::Evict | Event::Count(_) => false,
+            Event::Answered(_) | Event::Evict | Event::Count(_) | Event::Look(_) => false,
         }
     }
 
     fn wake(&mut self, _: Timestamp) -> (Hub, Input) {
         let incarnation = self.surroundings.incarnations.next();
         let sessions = self.sockets.kept();
+        self.tally.woke();
         tracing::debug!(incarnation = incarnation.0, sessions = sessions.len(), "a hub wakes");
         (Hub::new(self.config.clone()), Input::Woke { incarnation, sessions })
     }
@@ -99,6 +118,7 @@ impl Host for HubHost {
                 let _ = reply.send(session); // A socket's task that is gone has its outbox closed below, by the hub's timeout.
             }
             Event::Received { session, message } => {
+                self.tally.received();
                 if self.sockets.get_mut(session).is_some() {
                     facts.push(Input::Received { session, message });
                 }
@@ -108,18 +128,25 @@ impl Host for HubHost {
                     facts.push(Input::Closed { session, reason });
                 }
             }
-            Event::Announced(announcement) => facts.push(Input::Announced(announcement)),
+            Event::Announced(announcement) => {
+                self.tally.announced(&announcement);
+                facts.push(Input::Announced(announcement));
+            }
             Event::Answered(input) => {
                 self.working -= 1;
                 facts.push(*input);
             }
             Event::Evict if self.sockets.is_empty() => {}
-            Event::Evict => return Step::Evict,
+            Event::Evict => {
+                self.tally.evicted();
+                return Step::Evict;
+            }
             Event::Drain => {
                 self.draining = true;
                 facts.push(Input::Draining);
             }
             Event::Count(reply) => self.counting.push(reply),
+            Event::Look(look) => self.looking.push(look),
         }
         Step::On
     }
@@ -159,6 +186,10 @@ impl Host for HubHost {
         if machine.is_none() {
             self.frames.clear();
         }
+        self.tally.settle(machine.is_some(), self.surroundings.clock.now());
+        for look in self.looking.drain(..) {
+            look.answer(machine, &self.sockets);
+        }
         for reply in self.counting.drain(..) {
             let counts = match machine {
                 Some(machine) => SessionCounts { awake: machine.sessions(), hibernated: 0 },
@@ -184,6 +215,7 @@ impl Host for HubHost {
 impl HubHost {
     fn send(&mut self, to: &Recipients, message: &Arc<ServerMessage>) {
         let frame = self.frames.of(message);
+        self.tally.sent(to, message, frame.len());
         match to {
             Recipients::One(session) => self.push(*session, frame),
             Recipients::Many(sessions) => sessions.iter().for_each(|session| self.push(*session, frame.clone())),
@@ -201,6 +233,9 @@ impl HubHost {
     fn close(&mut self, session: SessionId, fault: Option<PeerFault>) {
         let Some(entry) = self.sockets.remove(session) else { return }; // It closed by itself at the same time.
         let code = fault.as_ref().map(|fault| fault.code);
+        if let Some(code) = code {
+            self.surroundings.metrics.refused(code);
+        }
         tracing::debug!(%session, code = code.map(FaultCode::as_str), "a session is closed");
         let farewell = fault.map(|fault| encode_message(&ServerMessage::Fault(fault)));
         entry.outbox.close(farewell.into_iter().chain([encode_close(code)]));

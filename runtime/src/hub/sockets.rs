@@ -1,7 +1,7 @@
 //! The sockets of one hub, and what is kept with each while the hub sleeps.
 
 use crate::socket::Outbox;
-use dormouse_core::session::{Attachment, SessionId};
+use dormouse_core::session::{Attachment, ClientId, SessionId};
 use std::sync::Arc;
 
 /// One open socket.
@@ -55,6 +55,11 @@ impl Sockets {
 
     pub(super) fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// The clients of the open sockets, as far as they are kept.
+    pub(super) fn clients(&self) -> impl Iterator<Item = &ClientId> {
+        self.slots.iter().flatten().filter_map(|entry| Some(&entry.attachment.as_ref()?.client))
     }
 
     /// What a woken hub is told.

@@ -5,11 +5,14 @@ use super::{Event, Inbox, Replicator, Report};
 use crate::db::Database;
 use crate::drive::{self, Host, Settled, Step};
 use crate::hub::Incarnations;
+use crate::metrics::Metrics;
 use dormouse_core::ask::{Answer, Ask, Question};
 use dormouse_core::fault::{Failure, Halt};
-use dormouse_core::replication::{Config, Input, Output, PhaseName, RecordPage, Replication};
+use dormouse_core::replication::{Config, Input, Output, PhaseName, RecordPage, Recorded, Replication, Status};
 use dormouse_core::time::Timestamp;
+use std::sync::Arc;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 /// The most events that are taken at once.
 const BATCH_MAX: usize = 256;
@@ -38,7 +41,8 @@ impl ReplicationHost {
         inbox: Inbox,
     ) -> Self {
         let (appends, asked) = mpsc::channel(APPENDS_MAX);
-        tokio::spawn(append_in_order(database.clone(), asked, replicator.events.clone()));
+        let counts = replicator.metrics.clone();
+        tokio::spawn(append_in_order(database.clone(), asked, replicator.events.clone(), counts));
         Self { config, incarnations, database, reader, appends, replicator, inbox, stopped: false }
     }
 }
@@ -136,8 +140,14 @@ impl Host for ReplicationHost {
 
     fn settle(&mut self, machine: Option<&Replication>) -> Settled {
         if let Some(machine) = machine {
-            let report = Report { status: machine.status(), ended: self.stopped };
+            let (status, trouble) = (machine.status(), machine.trouble().map(Into::into));
             self.inbox.report.send_if_modified(|last| {
+                let covered = |status: &Status| status.head.map(|head| (head.era().counter, head.covered));
+                // What a stream starts from is no progress.
+                let streams = |status: &Status| status.phase == PhaseName::Streaming;
+                let moved = streams(&last.status) && streams(&status) && covered(&status) > covered(&last.status);
+                let moved_at = if moved { Some(Instant::now()) } else { last.moved_at };
+                let report = Report { status, ended: self.stopped, trouble, moved_at };
                 let changed = *last != report;
                 if last.status.phase != report.status.phase {
                     tracing::info!(phase = ?report.status.phase, "replication");
@@ -191,9 +201,22 @@ impl ReplicationHost {
     }
 }
 
-async fn append_in_order(database: Database, mut asked: mpsc::Receiver<Ask<RecordPage>>, events: mpsc::Sender<Event>) {
+async fn append_in_order(
+    database: Database,
+    mut asked: mpsc::Receiver<Ask<RecordPage>>,
+    events: mpsc::Sender<Event>,
+    metrics: Metrics,
+) {
     while let Some(ask) = asked.recv().await {
-        let answer = drive::answer(ask, |question| database.record_page(question)).await;
+        let (page, began) = (Arc::clone(&ask.question.page), Instant::now());
+        let record = async |question| {
+            let recorded = database.record_page(question).await;
+            if matches!(recorded, Ok(Recorded::Recorded { .. })) {
+                metrics.history.appended(&page, began.elapsed());
+            }
+            recorded
+        };
+        let answer = drive::answer(ask, record).await;
         if events.send(Event::Answered(Box::new(Input::PageRecorded(answer)))).await.is_err() {
             return;
         }

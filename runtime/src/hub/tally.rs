@@ -1,0 +1,85 @@
+//! What one hub counts: summed up in plain numbers while a batch is worked on, and added to the shared counters once.
+
+use crate::metrics::HubCounts;
+use dormouse_core::history::Announcement;
+use dormouse_core::hub::Recipients;
+use dormouse_core::time::Timestamp;
+use dormouse_core::wire::ServerMessage;
+use std::time::Duration;
+
+pub(super) struct Tally {
+    counts: HubCounts,
+    awake: bool,
+    frames: u64,
+    bytes: u64,
+    received: u64,
+    /// When the newest transaction of this batch that was announced with its body was committed, in µs since 1970.
+    committed_at: Option<i64>,
+}
+
+impl Tally {
+    pub(super) const fn new(counts: HubCounts) -> Self {
+        Self { counts, awake: false, frames: 0, bytes: 0, received: 0, committed_at: None }
+    }
+
+    pub(super) fn woke(&mut self) {
+        self.awake = true;
+        self.counts.wakes.inc();
+    }
+
+    pub(super) fn evicted(&self) {
+        self.counts.evictions.inc();
+    }
+
+    pub(super) const fn received(&mut self) {
+        self.received += 1;
+    }
+
+    pub(super) fn announced(&mut self, announcement: &Announcement) {
+        if announcement.page.is_some() {
+            self.committed_at = Some(announcement.head.waypoint.committed_at.0);
+        }
+    }
+
+    pub(super) fn sent(&mut self, to: &Recipients, message: &ServerMessage, frame_bytes: usize) {
+        let recipients = match to {
+            Recipients::One(_) => 1,
+            Recipients::Many(sessions) => sessions.len() as u64,
+        };
+        self.frames += recipients;
+        self.bytes += recipients * frame_bytes as u64;
+        match message {
+            ServerMessage::Resync { reason } => self.counts.resynced(*reason),
+            ServerMessage::Chunk { n: 0, .. } | ServerMessage::Seam { n: 0, complete: None, .. } => {
+                self.counts.backfills_started.inc_by(recipients);
+            }
+            ServerMessage::Seam { n, complete: Some(_), .. } => {
+                if *n == 0 {
+                    self.counts.backfills_started.inc_by(recipients); // There was nothing but the end.
+                }
+                self.counts.backfills_completed.inc_by(recipients);
+            }
+            _ => {}
+        }
+    }
+
+    /// Ends a batch.
+    pub(super) fn settle(&mut self, awake: bool, now: Timestamp) {
+        if self.awake && !awake {
+            self.awake = false;
+            self.counts.hibernations.inc();
+        }
+        let committed_at = self.committed_at.take();
+        if self.frames > 0 {
+            self.counts.frames.inc_by(std::mem::take(&mut self.frames));
+            self.counts.bytes.inc_by(std::mem::take(&mut self.bytes));
+            if let Some(at) = committed_at {
+                let at = Timestamp(u64::try_from(at).unwrap_or(0));
+                self.counts.commit_to_sent.observe(now.since(at).max(Duration::ZERO).as_secs_f64());
+            }
+        }
+        if self.received > 0 {
+            self.counts.received.inc_by(std::mem::take(&mut self.received));
+        }
+    }
+}
