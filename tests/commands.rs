@@ -164,4 +164,12 @@ async fn wrong_calls_end_with_the_right_status() {
         assert_eq!(output.status.code(), Some(status), "{arguments:?}: {output:?}");
         assert!(!output.stderr.is_empty(), "{arguments:?} says why");
     }
+    let secret = "postgres://u:s3cret@127.0.0.1/d?sslmode=disable";
+    for arguments in
+        [&["serve", secret][..], &["serve", "--database-urll", secret], &["tail", &format!("--urll={secret}")]]
+    {
+        let output = call(arguments).await;
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {output:?}");
+        assert!(!format!("{output:?}").contains("s3cret"), "{output:?}");
+    }
 }

@@ -97,6 +97,39 @@ async fn a_chain_is_enough_for_verify_ca_and_nothing_for_require() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_can_stand_for_a_password() {
+    let (authority, cluster) = (Authority::new(), cluster());
+    let admin = connect(&cluster.url()).await;
+    admin.batch_execute(ITEMS).await.expect("valid SQL");
+    admin.batch_execute("create role app superuser login replication").await.expect("valid SQL");
+    let data: String = admin.query_one("show data_directory", &[]).await.expect("answers").get(0);
+    std::fs::copy(authority.file(), Path::new(&data).join("ca.pem")).expect("copied");
+    let hba = "hostssl all app 127.0.0.1/32 cert\nhost all postgres 127.0.0.1/32 trust\n";
+    std::fs::write(Path::new(&data).join("pg_hba.conf"), hba).expect("written");
+    admin.batch_execute(&format!("alter system set ssl_ca_file = '{data}/ca.pem'")).await.expect("set");
+    authority.issue("localhost").install(&cluster).await;
+
+    let dir = tempfile::tempdir().expect("a folder");
+    let (certificate, key) = authority.issue_for_role("app").write(dir.path());
+    let ca = authority.file();
+    let without = format!(
+        "postgres://app@localhost:{}/postgres?sslmode=verify-full&sslrootcert={}",
+        cluster.port(),
+        ca.display()
+    );
+    let output = call(&["serve", "--listen", "127.0.0.1:0", "--database-url", &without]).await;
+    let said = stderr(&output);
+    assert!(output.status.code() == Some(3) && said.contains("requires a valid client certificate [28000]"), "{said}");
+    let with = format!("{without}&sslcert={}&sslkey={}", certificate.display(), key.display());
+    let site = serve(cluster, &with, &[]).await;
+    let client = site.live_client("a").await;
+    site.execute("insert into item values (2, 'two')").await;
+    holds(&client, "public.item", &["1|one", "2|two"]).await;
+    let (_, plain, kinds) = sessions(&site).await;
+    assert_eq!((plain, kinds.as_str()), (0, "client backend, walsender"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_tls_at_the_database_prefer_goes_on_and_require_says_what_to_do() {
     let cluster = cluster();
     connect(&cluster.url()).await.batch_execute(ITEMS).await.expect("valid SQL");

@@ -146,7 +146,11 @@ pub fn run() -> ExitCode {
 fn command() -> Result<Command, ExitCode> {
     let usage = |wrong: clap::Error| {
         let status = if wrong.use_stderr() { 2 } else { 0 };
-        let _ = wrong.print(); // A closed terminal is no reason to fail differently.
+        let text = wrong.render().to_string();
+        match without_secrets(&text, std::env::args_os().filter_map(|argument| argument.into_string().ok())) {
+            Some(text) => eprint!("{text}"),
+            None => drop(wrong.print()), // A closed terminal is no reason to fail differently.
+        }
         ExitCode::from(status)
     };
     let mut strict = Cli::command();
@@ -166,6 +170,17 @@ fn command() -> Result<Command, ExitCode> {
         },
         _ => Cli::from_arg_matches(&matches).map(|cli| cli.command).map_err(usage),
     }
+}
+
+/// A message that quotes an argument with a database's URL, without what is secret in it.
+fn without_secrets(message: &str, arguments: impl Iterator<Item = String>) -> Option<String> {
+    let values = arguments.map(|argument| match argument.strip_prefix("--").and_then(|flag| flag.split_once('=')) {
+        Some((_, value)) => value.to_owned(),
+        None => argument,
+    });
+    let quoted = values.filter(|value| value.starts_with("postgres") && message.contains(value.as_str()));
+    let redacted = quoted.fold(message.to_owned(), |text, url| text.replace(&url, &crate::db::redact(&url)));
+    (redacted != message).then_some(redacted)
 }
 
 fn print(text: &str) {

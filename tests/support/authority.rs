@@ -42,6 +42,13 @@ impl Authority {
         self.sign(CertificateParams::new(vec![name.to_owned()]).expect("a name"))
     }
 
+    /// A certificate for a role of Postgres.
+    pub fn issue_for_role(&self, role: &str) -> Certified {
+        let mut params = CertificateParams::new(Vec::new()).expect("no names");
+        params.distinguished_name.push(DnType::CommonName, role);
+        self.sign(params)
+    }
+
     /// A certificate for a host that was valid long ago.
     pub fn issue_expired(&self, name: &str) -> Certified {
         let mut params = CertificateParams::new(vec![name.to_owned()]).expect("a name");

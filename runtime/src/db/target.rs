@@ -57,12 +57,14 @@ impl Target {
             Failure::Refused(format!("the database URL cannot be read{why}: {form}"))
         };
         let mut parts = Parts::read(url).ok_or_else(|| refused(""))?;
+        if let Some(why) = parts.unknown() {
+            return Err(refused(&format!(", {why}")));
+        }
         let wish = Wish::take(&mut parts.parameters)?;
         // The parser's own words could quote the URL, and with it a password: but for those that name an option.
         let mut config: tokio_postgres::Config = parts.text().parse().map_err(|why: Error| {
             let option = std::error::Error::source(&why).map(ToString::to_string);
-            let option =
-                option.filter(|why| ["unknown option", "invalid value for"].iter().any(|known| why.starts_with(known)));
+            let option = option.filter(|why| why.starts_with("invalid value for"));
             refused(&option.map(|option| format!(" ({option})")).unwrap_or_default())
         })?;
         let unencrypted = config.get_hosts().iter().all(|host| !matches!(host, Host::Tcp(_)));
@@ -163,6 +165,9 @@ impl Wish {
         let (mode, roots) = (take("sslmode"), take("sslrootcert"));
         let (certificates, key) = (take("sslcert"), take("sslkey"));
         let refused = |why: String| Err(Failure::Refused(format!("{why} in the database URL")));
+        if take("sslpassword").is_some() {
+            return refused("sslpassword is not supported, only a key that is not encrypted".into());
+        }
         let identity = match (certificates, key) {
             (None, None) => None,
             (Some(certificates), Some(key)) => Some(Identity { certificates: certificates.into(), key: key.into() }),
@@ -233,11 +238,11 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named_without_the_url() {
         for (url, word) in [
-            ("postgres://u:s3cr@h/d?sslmod=require", "unknown option `sslmod`"),
+            ("postgres://u:s3cr@h/d?sslmod=require", "did you mean sslmode?"),
             ("postgres://u:s3cr@h:x/d", "cannot be read"),
             ("host=h port=x password=s3cr", "invalid value for option `port`"),
             ("postgres://u:s3cr@h/d?sslmode=verify-full&sslrootcert=/nonexistent/ca.pem", "/nonexistent/ca.pem"),
-            ("postgres://u:s3cr@h/d?sslpassword=s3cr", "unknown option `sslpassword`"),
+            ("postgres://u:s3cr@h/d?sslpassword=s3cr", "sslpassword is not supported"),
         ] {
             let why = Target::parse(url).err().expect("wrong").reason().to_owned();
             assert!(why.contains(word) && !why.contains("s3cr"), "{why}");

@@ -11,6 +11,37 @@ pub const REDACTED: &str = "REDACTED";
 /// The parameters whose values are secrets.
 const SECRETS: [&str; 2] = ["password", "sslpassword"];
 
+/// What a URL may hold. A name that is not among these may be a piece of a password with a `&` in it.
+const KNOWN: [&str; 25] = [
+    "application_name",
+    "channel_binding",
+    "connect_timeout",
+    "dbname",
+    "gssencmode",
+    "host",
+    "hostaddr",
+    "keepalives",
+    "keepalives_idle",
+    "keepalives_interval",
+    "keepalives_retries",
+    "load_balance_hosts",
+    "options",
+    "password",
+    "port",
+    "sslcert",
+    "sslcompression",
+    "sslkey",
+    "sslmode",
+    "sslnegotiation",
+    "sslpassword",
+    "sslrootcert",
+    "target_session_attrs",
+    "tcp_user_timeout",
+    "user",
+];
+/// How alike a misspelt name and a known one must be, of 1, for the known one to be suggested.
+const LIKENESS_MIN: f64 = 0.8;
+
 /// A URL taken apart. Nothing in it is printed by `Debug`.
 pub(super) struct Parts {
     form: Form,
@@ -39,7 +70,7 @@ pub fn judge(url: &str) -> Result<(), Failure> {
 /// The same URL with [`REDACTED`] for its secrets. What cannot be read is hidden as a whole.
 #[must_use]
 pub fn redact(url: &str) -> String {
-    let Some(mut parts) = Parts::read(url) else { return REDACTED.into() };
+    let Some(mut parts) = Parts::read(url).filter(|parts| parts.unknown().is_none()) else { return REDACTED.into() };
     if let Form::Url { user: Some((_, Some(password))), .. } = &mut parts.form {
         *password = REDACTED.into();
     }
@@ -59,6 +90,15 @@ impl Parts {
         }
         let parameters = read_pairs(text)?;
         Some(Self { form: Form::KeyValue, parameters })
+    }
+
+    /// What is to be said of a parameter that is not known, if there is one. Its name is not said: it may be no name.
+    pub(super) fn unknown(&self) -> Option<String> {
+        let (name, _) = self.parameters.iter().find(|(name, _)| !KNOWN.contains(&name.as_str()))?;
+        let scored = KNOWN.iter().map(|known| (strsim::jaro_winkler(name, known), known));
+        let nearest = scored.max_by(|(a, _), (b, _)| a.total_cmp(b)).filter(|(likeness, _)| *likeness >= LIKENESS_MIN);
+        let nearest = nearest.map(|(_, known)| format!(" (did you mean {known}?)")).unwrap_or_default();
+        Some(format!("one of its parameters is not known{nearest}"))
     }
 
     fn read_url(scheme: &'static str, text: &str) -> Option<Self> {
@@ -222,6 +262,33 @@ mod tests {
             assert!(printed.contains(REDACTED), "{url} is printed as {printed}");
             if let Err(why) = judge(url) {
                 assert!(!format!("{why:?}").contains("s3cr"), "{url} is refused with {why:?}");
+            }
+        }
+    }
+
+    /// A password may hold any character. Written as it is, it may make the URL unreadable, and must not be seen then either.
+    #[test]
+    fn no_character_of_a_password_lets_the_rest_be_seen() {
+        let marks =
+            (' '..='~').map(String::from).chain(["&x=", "?a=b&", "' x='", "@h/d?x=", "://", "%4", "é"].map(Into::into));
+        for mark in marks {
+            let secret = format!("s3cr{mark}s3cr");
+            let encoded = encode(&secret);
+            let quoted = secret.replace('\\', "\\\\").replace('\'', "\\'");
+            for url in [
+                format!("postgres://u:{secret}@h/d"),
+                format!("postgres://u:{encoded}@h/d"),
+                format!("postgres://u@h/d?password={secret}"),
+                format!("postgres://u@h/d?password={secret}&sslmode=disable"),
+                format!("postgres://u@h/d?sslpassword={encoded}"),
+                format!("host=h password={secret} user=u"),
+                format!("host=h password='{secret}' user=u"),
+                format!("host=h password='{quoted}'"),
+            ] {
+                let printed = redact(&url);
+                assert!(!printed.contains("s3cr"), "{url} is printed as {printed}");
+                let debug = format!("{:?} {:?}", crate::db::Config::new(&url), judge(&url));
+                assert!(!debug.contains("s3cr"), "{url} is printed as {debug}");
             }
         }
     }

@@ -63,8 +63,10 @@ pub fn explain(error: &(dyn Error + 'static), peer: Peer) -> Option<String> {
 
 fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a TlsError> {
     // An error of IO passes over the one that it wraps when it is asked for its source.
-    let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-    wrapped.and_then(|inner| inner.downcast_ref()).or_else(|| error.downcast_ref())
+    match error.downcast_ref::<std::io::Error>() {
+        Some(wrapping) => wrapping.get_ref().and_then(|inner| tls_error(inner)),
+        None => error.downcast_ref(),
+    }
 }
 
 fn sentence(error: &TlsError, peer: Peer) -> Option<String> {
