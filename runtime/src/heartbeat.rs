@@ -73,7 +73,6 @@ pub struct Surroundings {
 
 impl Heartbeat {
     /// Makes the handle, and the task that proves progress every `every`, and when asked, until it is cancelled.
-    #[must_use]
     pub fn prepare(around: Surroundings, every: Duration, end: CancellationToken) -> (Self, impl Future<Output = ()>) {
         let (demand, demanded) = mpsc::channel(1);
         let found = Err(Trouble::new("starting", "replication has not started yet"));

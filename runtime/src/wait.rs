@@ -49,7 +49,6 @@ pub enum Unmet {
 
 impl Waiting {
     /// Makes the handle, and the task that reads marks until the last handle is gone.
-    #[must_use]
     pub fn prepare(
         database: Database,
         reports: watch::Receiver<Report>,
