@@ -114,3 +114,78 @@ async fn stores_that_cannot_be_used_are_named_and_left_alone() {
     assert_eq!(output.status.code(), Some(2), "{output:?}");
     assert!(!Path::new(&missing).exists(), "a store to verify is not made");
 }
+
+/// Kills a process that keeps a store, again and again, while Postgres is written to. No kill may cost or double a row.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_survives_being_killed_at_any_moment() {
+    use dormouse_runtime::client::Store;
+    use dormouse_runtime::client::sqlite::SqliteStore;
+    use rand::rngs::SmallRng;
+    use rand::{Rng, SeedableRng};
+    use std::time::Duration;
+
+    const KILLS: usize = 25;
+    let site = Site::start(ORDERS).await;
+    let (url, database) = (site.server.url(), site.cluster.url());
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("replica.db");
+    let store = path.to_str().expect("text");
+    let mut random = SmallRng::seed_from_u64(42);
+
+    let sql = site.sql().await;
+    let writer = tokio::spawn(async move {
+        for n in 1_000.. {
+            // Small ones, moved keys, and now and then one that travels in pieces.
+            let statements = match n % 40 {
+                0 => format!(
+                    "insert into orders select {n} * 100000 + m, true, m, repeat('x', 100), now() from generate_series(1, 6000) m"
+                ),
+                20 => "truncate shop.\"Odd \"\"name\"".into(),
+                1 => format!("delete from orders where id > 1000000 and id < {n} * 100000 - 1"),
+                _ => format!(
+                    "begin; insert into orders values ({n}, false, {n}, null, now());
+                     update orders set id = -id where id = {n} - 3; update orders set paid = not paid where id % 50 = {n} % 50 and abs(id) < 100000;
+                     insert into shop.\"Odd \"\"name\" values ('{n}', {n}.25, '\\x{n}'); commit"
+                ),
+            };
+            if sql.batch_execute(&statements).await.is_err() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    });
+    let (mut kills_of_a_first_sync, mut places) = (0, Vec::new());
+    for kill in 0..KILLS {
+        if kill == KILLS / 5 {
+            // The kills so far fell into a first sync; those from now on fall into what follows one.
+            let whole = call(&["tail", "--url", &url, "--store", store, "--until-live"]).await;
+            assert!(whole.status.success(), "{whole:?}");
+        }
+        let mut child = Command::new(program())
+            .args(["tail", "--url", &url, "--store", store, "--json"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("starts");
+        tokio::time::sleep(Duration::from_millis(random.random_range(20..500))).await;
+        child.kill().await.expect("SIGKILL");
+        if !path.exists() {
+            continue; // It had not come that far.
+        }
+        let reopened = SqliteStore::open(&path).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(reopened.verify_sum().expect("readable"), Ok(()));
+        let held = reopened.held();
+        assert_eq!(held.anomalies, 0, "{held:?}");
+        kills_of_a_first_sync += u32::from(held.shown.is_none());
+        places.extend(held.shown.map(|shown| shown.position));
+    }
+    writer.abort();
+    assert!(places.is_sorted(), "nothing that was durable is undone: {places:?}");
+    places.dedup();
+    assert!(places.len() >= 5, "it got on between kills: {places:?}, {kills_of_a_first_sync} first syncs");
+    let verify = ["verify", "--url", &url, "--database-url", &database, "--store", store, "--json"];
+    let report = call(&verify).await;
+    assert!(report.status.success(), "{report:?}");
+    assert_eq!(lines(&report).remove(0)["anomalies"], 0);
+}

@@ -56,6 +56,8 @@ pub struct SqliteStore {
     connection: Connection,
     reader: Connection,
     state: State,
+    /// As of the last transaction that is known to be durable.
+    held: Held,
     /// Whether `state` may differ from the file: after a failure, until it was read again.
     is_doubtful: bool,
     /// Dropped last.
@@ -120,7 +122,7 @@ impl Store for SqliteStore {
     }
 
     fn held(&self) -> Held {
-        self.state.held()
+        self.held
     }
 
     fn apply(&mut self, request: &StoreRequest) -> Result<Held, Failure> {
@@ -149,13 +151,18 @@ impl SqliteStore {
         if self.is_doubtful {
             self.read_again()?;
         }
-        let outcome = Self::try_transact(&mut self.connection, &mut self.state, work);
-        outcome.map_err(|trouble| {
-            self.is_doubtful = true;
-            let failure = trouble.into_failure(&self.name());
-            let _ = self.read_again(); // If not now, then before the next request.
-            failure
-        })
+        match Self::try_transact(&mut self.connection, &mut self.state, work) {
+            Ok(done) => {
+                self.held = self.state.held();
+                Ok(done)
+            }
+            Err(trouble) => {
+                self.is_doubtful = true;
+                let failure = trouble.into_failure(&self.name());
+                let _ = self.read_again(); // If not now, then before the next request.
+                Err(failure)
+            }
+        }
     }
 
     fn try_transact<T>(
@@ -171,7 +178,12 @@ impl SqliteStore {
     }
 
     fn read_again(&mut self) -> Result<(), Failure> {
-        self.state = State::load(&self.connection).map_err(|trouble| trouble.into_failure(&self.name()))?;
+        let fails = |trouble: Trouble| trouble.into_failure(&self.path.display().to_string());
+        if !self.connection.is_autocommit() {
+            self.connection.execute_batch("rollback").map_err(|error| fails(error.into()))?; // That had failed, too.
+        }
+        self.state = State::load(&self.connection).map_err(fails)?;
+        self.held = self.state.held();
         self.is_doubtful = false;
         Ok(())
     }

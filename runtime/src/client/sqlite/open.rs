@@ -102,7 +102,8 @@ impl SqliteStore {
             super::Trouble::Foreign(why) => OpenError::Damaged { path: path.clone(), why },
         })?;
         let reader = open_reader(&path).map_err(fails)?;
-        Ok(Self { path, connection, reader, state, is_doubtful: false, _lock: lock })
+        let held = state.held();
+        Ok(Self { path, connection, reader, state, held, is_doubtful: false, _lock: lock })
     }
 }
 

@@ -1,6 +1,8 @@
 //! The store on disk against the one in memory, against failures, and against strange files.
 
 mod alike;
+mod faults;
+mod layout;
 
 use super::{SqliteOptions, SqliteStore, Synchronous};
 use dormouse_core::change::{Change, Column, Page, Relation, Transaction};
