@@ -14,29 +14,58 @@
 //! # }
 //! ```
 //!
-//! The connection is dialled again whenever it is lost, and a change is never applied twice. Dropping the [`Client`]
-//! ends it at once, as a crash would: nothing that was stored is lost.
+//! What an application does with it, each with an example that runs (`runtime/examples/`):
+//!
+//! - **Subscribe to changes**: [`Client::changes`] tells every transaction that is applied, or that it could not: `subscribe.rs`.
+//! - **Query**: [`Client::read`] looks into the store between two transactions. With the feature `sqlite`, `sqlite::SqliteStore` keeps
+//!   the rows as tables in a file, which any connection can query while they are kept up to date: `query.rs`.
+//! - **Wait until fresh**: [`Client::wait_until_shown`] after a write of one's own, [`Client::wait_until_fresh`] after anyone's:
+//!   `wait_until_fresh.rs`.
+//! - **Watch how it goes**: [`Client::status`] and [`Client::events`].
+//! - **Keep rows elsewhere**: implement [`Store`].
+//!
+//! # What it promises
+//!
+//! Each committed transaction is applied once, as a whole and in commit order. The connection is dialled again whenever it is
+//! lost, and the client goes on from where its store stands. A store that fails is asked again after a while.
+//!
+//! # Cancellation
+//!
+//! Every `async` function here may be dropped at any moment, as `select!` and timeouts do. A wait that is given up loses
+//! nothing: what it waited for happens all the same. [`Client::close`] and [`Client::forget`] that are given up, and a [`Client`] that is dropped,
+//! end it at once, as a crash would: nothing that was stored is lost, and nothing is stored any more by the time that whoever
+//! takes the store has it. So the same store can be given to the next client at once.
+//!
+//! # Features of the crate
+//!
+//! With `default-features = false` there is this module and nothing heavy. `sqlite` adds the store in a file (and compiles SQLite).
+//! `server`, the default, is the program `dormouse` with all its commands.
 
 mod address;
+mod changes;
 mod driver;
+mod fresh;
 mod security;
 mod socket;
+#[cfg(feature = "sqlite")]
 pub mod sqlite;
 mod store;
 #[cfg(test)]
 mod tests;
 
 pub use address::Address;
+pub use changes::{Changed, Changes};
 pub use security::Security;
 pub(crate) use security::{OpenError, Stream};
 pub use store::{Replica, Store};
 
+use changes::Publisher;
 use dormouse_core::change::Scope;
 use dormouse_core::client::{ClientPhase, Config, Notice};
 use dormouse_core::fault::{Failure, PeerFault};
 use dormouse_core::position::{Era, Position, Waypoint};
 use dormouse_core::session::ClientId;
-use driver::Life;
+use driver::{Command, Life};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -45,6 +74,8 @@ use tokio_util::task::AbortOnDropHandle;
 
 /// How many notices wait for a slow listener before it misses the oldest.
 const NOTICES_KEPT: usize = 1_024;
+/// How many wishes of the application wait for the client.
+const COMMANDS_MAX: usize = 16;
 /// How long [`Client::close`] waits for the server to hear of it.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -117,6 +148,8 @@ pub struct Status {
     pub resyncs: u64,
     /// How many connections were welcome.
     pub welcomes: u64,
+    /// How many greetings were sent.
+    pub greetings: u64,
     /// With what the server last closed a session.
     pub fault: Option<PeerFault>,
     /// How the store last failed.
@@ -136,7 +169,8 @@ pub struct Client<S> {
     store: Arc<Mutex<S>>,
     status: watch::Receiver<Status>,
     notices: broadcast::Sender<Notice>,
-    stop: mpsc::Sender<bool>,
+    publisher: Publisher,
+    commands: mpsc::Sender<Command>,
     driver: Option<AbortOnDropHandle<()>>,
     life: Life,
 }
@@ -145,6 +179,7 @@ pub struct Client<S> {
 impl<S> Drop for Client<S> {
     fn drop(&mut self) {
         self.life.end();
+        self.publisher.end();
     }
 }
 
@@ -164,17 +199,20 @@ impl<S: Store> Client<S> {
             welcome: None,
             resyncs: 0,
             welcomes: 0,
+            greetings: 0,
             fault: None,
             store_failure: None,
             stopped: false,
         };
         let (status, watched) = watch::channel(first);
         let (notices, _) = broadcast::channel(NOTICES_KEPT);
-        let (stop, stops) = mpsc::channel(1);
+        let (commands, commanded) = mpsc::channel(COMMANDS_MAX);
         let life = Life::begin();
-        let driver = driver::Driver::new(options, Arc::clone(&store), status, notices.clone(), life.clone());
-        let driver = Some(AbortOnDropHandle::new(tokio::spawn(driver.run(stops))));
-        Self { store, status: watched, notices, stop, driver, life }
+        let publisher = Publisher::default();
+        let tell = driver::Tell { status, notices: notices.clone(), publisher: publisher.clone() };
+        let driver = driver::Driver::new(options, Arc::clone(&store), tell, life.clone());
+        let driver = Some(AbortOnDropHandle::new(tokio::spawn(driver.run(commanded))));
+        Self { store, status: watched, notices, publisher, commands, driver, life }
     }
 
     /// Looks at the store between two of its transactions. Keep it short: nothing is applied meanwhile.
@@ -192,6 +230,13 @@ impl<S: Store> Client<S> {
     #[must_use]
     pub fn status(&self) -> watch::Receiver<Status> {
         self.status.clone()
+    }
+
+    /// Every transaction that is applied from now on. A listener that falls behind, and whoever must look at everything anew for
+    /// another reason, is told so: see [`Changed`].
+    #[must_use]
+    pub fn changes(&self) -> Changes {
+        self.publisher.subscribe(self.status.clone())
     }
 
     /// What the client is told from now on. A listener that falls far behind misses the oldest, and is told so.
@@ -232,7 +277,7 @@ impl<S: Store> Client<S> {
     }
 
     async fn end(mut self, forget: bool) {
-        let _ = self.stop.send(forget).await;
+        let _ = self.commands.send(Command::Stop { forget }).await;
         if let Some(driver) = self.driver.take() {
             let _ = tokio::time::timeout(CLOSE_TIMEOUT, driver).await;
         }

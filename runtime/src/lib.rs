@@ -25,33 +25,59 @@
 //! # }
 //! ```
 //!
+//! The crate with `default-features = false` is the client library alone; the feature `sqlite` adds a replica in a file, and
+//! `server`, the default, all the rest.
+//!
 //! A server is started with [`serve`], as the command does it; [`drive`] is the loop that every machine runs in.
 
+#[cfg(feature = "server")]
 pub mod access;
+#[cfg(feature = "server")]
 pub mod bench;
+#[cfg(feature = "server")]
 pub mod cli;
 pub mod client;
 pub mod clock;
+#[cfg(feature = "server")]
 pub mod config;
+#[cfg(feature = "server")]
 pub mod db;
+#[cfg(feature = "server")]
 pub mod demo;
+#[cfg(feature = "server")]
 pub mod doctor;
+#[cfg(feature = "server")]
 pub mod drive;
+#[cfg(feature = "server")]
 pub mod heartbeat;
+#[cfg(feature = "server")]
 pub mod hub;
+#[cfg(feature = "server")]
 pub mod listener;
+#[cfg(feature = "server")]
 pub mod metrics;
+#[cfg(feature = "server")]
 pub mod replica;
+#[cfg(feature = "server")]
 pub mod replication;
+#[cfg(feature = "server")]
 pub mod serve;
+#[cfg(feature = "server")]
 pub mod setup;
+#[cfg(feature = "server")]
 pub mod socket;
+#[cfg(feature = "server")]
 pub mod source;
+#[cfg(feature = "server")]
 pub mod status;
+#[cfg(feature = "server")]
 pub mod tail;
+#[cfg(feature = "server")]
 pub mod teardown;
 pub mod tls;
+#[cfg(feature = "server")]
 pub mod verify;
+#[cfg(feature = "server")]
 pub mod wait;
 
 const _: () =

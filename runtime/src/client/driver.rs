@@ -1,5 +1,6 @@
 //! Drives the client's machine: sockets, timers and the store on one side, the application on the other.
 
+use super::changes::Publisher;
 use super::socket::{self, Outgoing};
 use super::{Options, Status, Store};
 use crate::clock::Clock;
@@ -8,7 +9,7 @@ use dormouse_core::client::{Client as Machine, ClientPhase, Config, Input, Notic
 use dormouse_core::fault::Failure;
 use dormouse_core::machine::Machine as _;
 use dormouse_core::store::{Held, Store as StoreQuestion, StoreRequest};
-use dormouse_core::wire::ServerMessage;
+use dormouse_core::wire::{ClientMessage, ServerMessage};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -37,15 +38,31 @@ pub(super) struct Driver<S> {
     tasks: JoinSet<()>,
     status: watch::Sender<Status>,
     notices: broadcast::Sender<Notice>,
+    publisher: Publisher,
     life: Life,
+}
+
+/// Whom the driver tells what.
+pub(super) struct Tell {
+    pub(super) status: watch::Sender<Status>,
+    pub(super) notices: broadcast::Sender<Notice>,
+    pub(super) publisher: Publisher,
+}
+
+/// What the application wants of a running client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Command {
+    /// That it ends, and perhaps that the server forgets it.
+    Stop { forget: bool },
+    /// That it greets once more, unless it has since the greeting of this number.
+    Greet { since: u64 },
 }
 
 impl<S: Store> Driver<S> {
     pub(super) fn new(
         options: Options,
         store: Arc<Mutex<S>>,
-        status: watch::Sender<Status>,
-        notices: broadcast::Sender<Notice>,
+        Tell { status, notices, publisher }: Tell,
         life: Life,
     ) -> Self {
         let (inputs, inbox) = mpsc::channel(INPUTS_MAX);
@@ -64,12 +81,13 @@ impl<S: Store> Driver<S> {
             tasks: JoinSet::new(),
             status,
             notices,
+            publisher,
             life,
         }
     }
 
     /// Runs until the machine has stopped.
-    pub(super) async fn run(mut self, mut stops: mpsc::Receiver<bool>) {
+    pub(super) async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
         let Config { client, scope, .. } = &self.options.config;
         let begun = self.lock().begin(client, scope);
         match begun {
@@ -90,7 +108,7 @@ impl<S: Store> Driver<S> {
             };
             tokio::select! {
                 Some(input) = self.inbox.recv() => self.handle(input),
-                Some(forget) = stops.recv() => self.handle(Input::Stopping { forget }),
+                Some(command) = commands.recv() => self.carry_out(command),
                 () = alarm => {
                     self.machine.handle_timeout(self.clock.now());
                     self.settle();
@@ -100,6 +118,7 @@ impl<S: Store> Driver<S> {
         }
         self.sockets.clear();
         while self.tasks.join_next().await.is_some() {}
+        self.publisher.end();
     }
 
     fn start(&mut self) {
@@ -109,6 +128,19 @@ impl<S: Store> Driver<S> {
         let incarnation = Incarnation(self.clock.started_at().micros().wrapping_add(lives));
         let held = self.lock().held();
         self.handle(Input::Started { incarnation, instance: self.instance, held });
+    }
+
+    fn carry_out(&mut self, command: Command) {
+        match command {
+            Command::Stop { forget } => self.handle(Input::Stopping { forget }),
+            Command::Greet { since } if self.status.borrow().greetings <= since => {
+                let open: Vec<_> = self.sockets.drain().map(|(socket, _)| socket).collect();
+                for socket in open {
+                    self.handle(Input::Closed { socket, why: "the application wants to be sure of the latest".into() });
+                }
+            }
+            Command::Greet { .. } => {}
+        }
     }
 
     fn handle(&mut self, input: Input) {
@@ -160,6 +192,9 @@ impl<S: Store> Driver<S> {
     }
 
     fn send(&mut self, socket: SocketId, outgoing: Outgoing) {
+        if matches!(outgoing, Outgoing::Message(ClientMessage::Hello(_))) {
+            self.status.send_modify(|status| status.greetings += 1);
+        }
         let Some(outbox) = self.sockets.get(&socket) else { return };
         if outbox.try_send(outgoing).is_err() {
             self.sockets.remove(&socket);
@@ -175,12 +210,13 @@ impl<S: Store> Driver<S> {
     fn ask_store(&mut self, ask: Ask<StoreQuestion>) {
         let (question, ticket) = ask.split();
         if !self.blocks {
-            let reply = apply(&self.store, &self.life, &question.request);
+            let reply = apply(&self.store, &self.life, &self.publisher, &question.request);
             return self.machine.handle(self.clock.now(), Input::Stored(ticket.answer(reply)));
         }
         let (store, life, inputs) = (Arc::clone(&self.store), self.life.clone(), self.inputs.clone());
+        let publisher = self.publisher.clone();
         self.tasks.spawn_blocking(move || {
-            let reply = apply(&store, &life, &question.request);
+            let reply = apply(&store, &life, &publisher, &question.request);
             drop(store); // Whoever hears of the answer may want to have the store to itself.
             let _ = inputs.blocking_send(Input::Stored(ticket.answer(reply)));
         });
@@ -251,12 +287,19 @@ impl Life {
     }
 }
 
-fn apply<S: Store>(store: &Mutex<S>, life: &Life, request: &StoreRequest) -> Result<Held, Failure> {
+fn apply<S: Store>(
+    store: &Mutex<S>,
+    life: &Life,
+    publisher: &Publisher,
+    request: &StoreRequest,
+) -> Result<Held, Failure> {
     let mut store = lock(store);
     if life.is_over() {
         return Err(Failure::Unavailable("the client was dropped".into()));
     }
-    store.apply(request)
+    let held = store.apply(request)?;
+    publisher.stored(request);
+    Ok(held)
 }
 
 fn lock<S>(store: &Mutex<S>) -> MutexGuard<'_, S> {

@@ -169,3 +169,77 @@ async fn a_refused_handshake_is_a_fault_too() {
     let stopped = client.wait_until_live().await.expect_err("it does not get in");
     assert_eq!(stopped.0.map(|fault| fault.code), Some(FaultCode::Unauthorized));
 }
+
+/// A store in memory on a thread of its own, which counts what was carried out.
+#[derive(Default)]
+struct Threaded {
+    store: MemoryStore,
+    applied: u32,
+}
+
+impl super::Store for Threaded {
+    fn held(&self) -> dormouse_core::store::Held {
+        self.store.held()
+    }
+
+    fn apply(
+        &mut self,
+        request: &dormouse_core::store::StoreRequest,
+    ) -> Result<dormouse_core::store::Held, dormouse_core::fault::Failure> {
+        self.applied += 1;
+        Ok(self.store.apply(request))
+    }
+
+    fn blocks(&self) -> bool {
+        true
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_was_dropped_stores_nothing_more() {
+    use std::sync::Mutex;
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let store = Arc::new(Mutex::new(Threaded::default()));
+    let count = || Arc::strong_count(&store);
+    let until = async |wished: usize| {
+        while count() != wished {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let options = options(listener.local_addr().expect("bound").port());
+    let client = Client::connect_shared(options.clone(), Arc::clone(&store));
+    let mut socket = Socket::accept(&listener).await;
+    socket.welcome(at(10), None).await;
+    let phase = dormouse_core::client::ClientPhase::Backfill;
+    client.wait_for(|status| status.phase == phase).await.expect("it runs");
+
+    // Somebody looks at the store for long; meanwhile a request waits for it, and the client is dropped.
+    let (shared, (release, released)) = (Arc::clone(&store), std::sync::mpsc::channel::<()>());
+    let (taken, is_taken) = tokio::sync::oneshot::channel();
+    let looking = std::thread::spawn(move || {
+        let held = shared.lock().expect("unharmed");
+        taken.send(()).expect("awaited");
+        released.recv().expect("released");
+        drop(held);
+    });
+    is_taken.await.expect("it has the store");
+    let before = count();
+    socket.send(ServerMessage::Schema(relation())).await;
+    let chunk = Arc::new(Chunk { relation: relation(), rows: vec![row("1", "0")] });
+    socket.send(ServerMessage::Chunk { backfill: BackfillId(7), n: 0, chunk }).await;
+    until(before + 1).await;
+    drop(client);
+    release.send(()).expect("it waits");
+    looking.join().expect("unharmed");
+    until(1).await;
+    assert_eq!(store.lock().expect("unharmed").applied, 0);
+
+    // The next client has the store to itself.
+    let client = Client::connect_shared(options, Arc::clone(&store));
+    let mut socket = Socket::accept(&listener).await;
+    socket.welcome(at(10), None).await;
+    backfill(&mut socket).await;
+    socket.send(ServerMessage::Live).await;
+    assert_eq!(client.wait_until_live().await, Ok(Some(at(10))));
+    assert_eq!(store.lock().expect("unharmed").applied, 2);
+}
