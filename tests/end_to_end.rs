@@ -15,7 +15,12 @@ const ITEMS: &str = "create table item (id int primary key, name text, price num
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_reaches_a_client_and_every_change_follows() {
-    let site = Site::start(ITEMS).await;
+    every_change(&[]).await;
+}
+
+/// Through the source that `serve` asks for.
+pub async fn every_change(serve: &[&str]) {
+    let site = Site::start_with(ITEMS, &[], serve).await;
     let client = site.live_client("a").await;
     holds(&client, "public.item", &["1|one|1.50", "2|null|2"]).await;
 
@@ -82,13 +87,18 @@ async fn a_client_that_comes_back_gets_what_it_missed_and_nothing_else() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn unchanged_large_values_stay() {
+    unchanged_values(&[]).await;
+}
+
+/// Through the source that `serve` asks for.
+pub async fn unchanged_values(serve: &[&str]) {
     let body = "repeat(md5('a'), 2000)";
-    let site = Site::start(&format!(
+    let tables = format!(
         "create table document (id int primary key, revision int, body text);
          alter table document alter body set storage external;
          insert into document values (1, 0, {body}), (2, 0, {body})"
-    ))
-    .await;
+    );
+    let site = Site::start_with(&tables, &[], serve).await;
     let client = site.live_client("a").await;
     site.execute("update document set revision = 1; update document set id = 3 where id = 2").await;
     let whole = |id: &str| format!("{id}|1|{}", "0cc175b9c0f1b6a831c399e269772661".repeat(2000));
@@ -113,7 +123,12 @@ async fn a_scope_is_kept() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn server_and_postgres_restart_in_order_and_nobody_starts_again() {
-    let mut site = Site::start(ITEMS).await;
+    orderly_restarts(&[]).await;
+}
+
+/// Through the source that `serve` asks for.
+pub async fn orderly_restarts(serve: &[&str]) {
+    let mut site = Site::start_with(ITEMS, &[], serve).await;
     let client = site.live_client("a").await;
     assert!(site.server.stop(Duration::from_secs(10)), "it ends when it is asked to");
     site.execute("insert into item values (3, 'three', 3)").await;
@@ -146,10 +161,14 @@ async fn evicted_hubs_wake_and_go_on() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_large_transaction_is_atomic_and_resumed_in_its_middle() {
+    large_transaction(&[]).await;
+}
+
+/// Through the source that `serve` asks for.
+pub async fn large_transaction(serve: &[&str]) {
     const ROWS: usize = 200_000;
-    let site =
-        Site::start("create table bulk (id int primary key, filler text); create table mark (id int primary key)")
-            .await;
+    let tables = "create table bulk (id int primary key, filler text); create table mark (id int primary key)";
+    let site = Site::start_with(tables, &[], serve).await;
     let proxy = Proxy::start(site.server.port()).await.expect("a port");
     let options = options(&format!("ws://127.0.0.1:{}", proxy.port()), "large");
     let client = Client::connect(options, MemoryStore::default());
@@ -214,7 +233,12 @@ async fn another_database_means_everything_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_slot_begins_an_era_and_everything_comes_again() {
-    let mut site = Site::start(ITEMS).await;
+    lost_slot(&[]).await;
+}
+
+/// Through the source that `serve` asks for.
+pub async fn lost_slot(serve: &[&str]) {
+    let mut site = Site::start_with(ITEMS, &[], serve).await;
     let client = site.live_client("a").await;
     let era = client.status().borrow().shown.expect("live").era;
     site.server.kill();
@@ -247,13 +271,18 @@ async fn the_application_is_not_disturbed_and_tables_without_a_key_are_named() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_idle_database_does_not_hold_back_wal() {
+    idle_wal(&[]).await;
+}
+
+/// Through the source that `serve` asks for.
+pub async fn idle_wal(serve: &[&str]) {
     let cluster = Cluster::start().expect("starts");
     connect(&cluster.url())
         .await
         .batch_execute("create table item (id int primary key); create table log (line text)")
         .await
         .expect("valid");
-    let site = Site::serve(cluster, &[]).await;
+    let site = Site::serve(cluster, serve).await;
     let client = site.live_client("a").await;
     // Only a table that is not synced is written.
     site.execute("insert into log select repeat('x', 1000) from generate_series(1, 60000)").await;

@@ -8,7 +8,7 @@ use std::time::Duration;
 const ITEMS: &str = "create table item (id int primary key, name text); insert into item values (1, 'old'), (2, 'old')";
 
 /// Commits wait for a standby of this name until they are let go.
-async fn make_commits_wait(site: &Site) {
+pub async fn make_commits_wait(site: &Site) {
     let sql = site.sql().await;
     sql.batch_execute("alter system set synchronous_standby_names = 'nobody'").await.expect("a superuser may");
     sql.batch_execute("select pg_reload_conf()").await.expect("a superuser may");
@@ -19,7 +19,7 @@ async fn make_commits_wait(site: &Site) {
     .await;
 }
 
-async fn let_commits_go(site: &Site) {
+pub async fn let_commits_go(site: &Site) {
     let sql = site.sql().await;
     sql.batch_execute("set synchronous_commit = local").await.expect("anyone may");
     sql.batch_execute("alter system reset synchronous_standby_names").await.expect("a superuser may");
@@ -27,7 +27,7 @@ async fn let_commits_go(site: &Site) {
 }
 
 /// Commits in the background, and returns once the commit waits for its standby.
-async fn commit_and_wait(site: &Site, statement: &'static str) -> tokio::task::JoinHandle<()> {
+pub async fn commit_and_wait(site: &Site, statement: &'static str) -> tokio::task::JoinHandle<()> {
     let sql = site.sql().await;
     let pid: i32 = sql.query_one("select pg_backend_pid()", &[]).await.expect("answers").get(0);
     let waiting = tokio::spawn(async move { sql.batch_execute(statement).await.expect("commits in the end") });
@@ -65,7 +65,12 @@ async fn a_commit_that_is_decoded_before_it_is_visible_reaches_every_client_once
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_filter_does_not_end_at_the_first_younger_transaction() {
-    let site = Site::start(ITEMS).await;
+    younger_before_older(&[]).await;
+}
+
+/// Through the source that `serve` asks for.
+pub async fn younger_before_older(serve: &[&str]) {
+    let site = Site::start_with(ITEMS, &[], serve).await;
     let early = site.live_client("early").await;
     // The older transaction takes its id now and commits last, without waiting.
     let older = site.sql().await;

@@ -14,6 +14,7 @@ use crate::access::Access;
 use crate::cli::CommandError;
 use crate::db;
 use crate::listener::OperatorAccess;
+use crate::source::{Kind, poll};
 use crate::tls::{Acceptor, ServerIdentity};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
@@ -56,6 +57,18 @@ pub struct Args {
     /// Sync these tables only, as in public.item,public.person
     #[arg(long, env = "DORMOUSE_TABLES", value_delimiter = ',')]
     pub tables: Vec<String>,
+    /// How changes are read: over a replication connection, or by SQL where such connections are not to be had
+    #[arg(long, env = "DORMOUSE_SOURCE", value_enum, default_value_t = Kind::Stream)]
+    pub source: Kind,
+    /// With --source poll: between two looks at the database while changes come
+    #[arg(long, env = "DORMOUSE_POLL_INTERVAL", default_value = "20ms", value_parser = duration)]
+    pub poll_interval: Duration,
+    /// With --source poll: between two looks while nothing happens, which a change after a rest waits at most
+    #[arg(long, env = "DORMOUSE_POLL_INTERVAL_MAX", default_value = "500ms", value_parser = duration)]
+    pub poll_interval_max: Duration,
+    /// With --source poll: so many bytes of WAL in which no transaction of others ended do not wake it
+    #[arg(long, env = "DORMOUSE_POLL_HIBERNATE_DISTANCE", default_value_t = 1 << 20, value_name = "BYTES")]
+    pub poll_hibernate_distance: u64,
     /// Who may connect: `none` for everybody (on loopback only, unless --insecure), or a file of lines `credential client-id-prefix`
     #[arg(long, env = "DORMOUSE_AUTH", default_value = "none", value_name = "none|FILE")]
     pub auth: String,
@@ -133,6 +146,12 @@ impl Args {
         ] {
             unless(!time.is_zero(), key, "with no time at all nobody could stay");
         }
+        unless(!self.poll_interval.is_zero(), "poll-interval", "with no time at all the database would never rest");
+        unless(
+            self.poll_interval <= self.poll_interval_max,
+            "poll-interval-max",
+            "an idle database cannot be looked at more often than a busy one: give at least poll-interval",
+        );
         if let Some(dir) = self.spool_dir.as_ref().filter(|dir| !dir.is_dir()) {
             faults.push(Fault::new("spool-dir", format!("{} is no folder", dir.display())));
         }
@@ -203,6 +222,16 @@ impl Args {
     pub fn operators(&self, address: SocketAddr) -> Result<OperatorAccess, CommandError> {
         let (file, open) = (self.admin_credential_file.as_deref(), self.auth == "none");
         OperatorAccess::new(file, open, self.insecure, address).map_err(CommandError::Usage)
+    }
+
+    /// How eagerly to poll, where polling is chosen.
+    #[must_use]
+    pub fn polling(&self) -> poll::Config {
+        poll::Config {
+            interval: self.poll_interval,
+            interval_max: self.poll_interval_max,
+            hibernate_distance: self.poll_hibernate_distance,
+        }
     }
 
     /// Which database, and what of it.

@@ -136,6 +136,11 @@ impl Database {
         [of("main", self.pool()), of("control", self.control())]
     }
 
+    /// A connection of its own for a source that polls. It ends when the client is dropped.
+    pub(crate) async fn dedicated(&self) -> Result<tokio_postgres::Client, Failure> {
+        self.pool().dedicated().await
+    }
+
     /// How to connect, for replication.
     pub(crate) fn target(&self) -> &Target {
         self.inner.pool.target()

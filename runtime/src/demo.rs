@@ -14,6 +14,7 @@ pub mod show;
 pub mod workload;
 
 use crate::cli::CommandError;
+use crate::source::Kind;
 use check::{CheckError, Plan, Report};
 
 /// Which Postgres a demo without a database runs on.
@@ -46,6 +47,9 @@ pub struct Args {
     /// From which the random choices follow; drawn unless given
     #[arg(long, requires = "check")]
     seed: Option<u64>,
+    /// How the server under test reads changes
+    #[arg(long, requires = "check", value_enum, default_value_t = Kind::Stream)]
+    source: Kind,
     /// Print one object of JSON
     #[arg(long, requires = "check")]
     json: bool,
@@ -86,6 +90,7 @@ async fn run_check(args: Args, program: std::path::PathBuf) -> Result<(), Comman
         clients: usize::try_from(args.clients).unwrap_or(usize::MAX),
         rows: args.rows.unwrap_or(10_000).into(),
         // Fits a JSON number of every reader.
+        source: args.source,
         seed: args.seed.unwrap_or_else(|| u64::from(rand::random::<u32>())),
     };
     let mut tell = |line: &str| eprintln!("dormouse: {line}");

@@ -81,9 +81,7 @@ pub struct Inbox {
 /// Starts Replication. Its task ends after [`Event::Stop`], or when it halts.
 pub fn start<S: Source + 'static>(
     clock: Clock,
-    config: Config,
-    incarnations: Incarnations,
-    database: Database,
+    (config, incarnations, database): (Config, Incarnations, Database),
     source: S,
     (replicator, inbox): (Replicator, Inbox),
     tasks: &TaskTracker,

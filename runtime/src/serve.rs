@@ -9,7 +9,7 @@ use crate::hub::{Hubs, Incarnations, Surroundings};
 use crate::listener::{self, Door, OperatorAccess};
 use crate::metrics::Metrics;
 use crate::replication::{self, Event, Replicator};
-use crate::source::StreamSource;
+use crate::source::{Kind, PollSource, StreamSource};
 use crate::tls::Acceptor;
 use crate::wait::Waiting;
 use dormouse_core::{hub, replication as core_replication};
@@ -129,17 +129,18 @@ impl Server {
         let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
         let hubs = Hubs::start(args.hubs.unwrap_or(processors), &hub_config(args), &surroundings, &hub_tasks);
 
-        let source = StreamSource::new(database.clone());
         let parts = (replicator.clone(), inbox);
-        replication::start(
-            clock,
-            replication_config(args),
-            incarnations,
-            database.clone(),
-            source,
-            parts,
-            &replication_tasks,
-        );
+        let replication = (replication_config(args), incarnations, database.clone());
+        match args.source {
+            Kind::Stream => {
+                let source = StreamSource::new(database.clone());
+                replication::start(clock, replication, source, parts, &replication_tasks);
+            }
+            Kind::Poll => {
+                let source = PollSource::new(database.clone(), args.polling());
+                replication::start(clock, replication, source, parts, &replication_tasks);
+            }
+        }
         let _ = replicator.events.try_send(Event::Start); // The channel is new, and has room.
 
         let around = heartbeat::Surroundings {

@@ -1,8 +1,12 @@
 //! Where changes come from. The machine cannot tell one source from another.
 
+mod items;
+pub mod poll;
 mod relay;
 mod stream;
+mod trouble;
 
+pub use poll::PollSource;
 pub use stream::StreamSource;
 
 use dormouse_core::fault::Failure;
@@ -14,6 +18,16 @@ use std::future::Future;
 /// Whether a replication connection can be had, in words when not. It touches no slot.
 pub(crate) async fn try_replication_connection(target: &crate::db::Target) -> Result<(), String> {
     stream::try_connection(target).await.map_err(|why| why.reason().to_owned())
+}
+
+/// How changes are read from the slot.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Kind {
+    /// Over a replication connection.
+    #[default]
+    Stream,
+    /// By SQL over an ordinary one.
+    Poll,
 }
 
 /// A source of decoded changes, shared between the one who reads and the one who confirms.
@@ -28,6 +42,9 @@ pub trait Source: Send + Sync + 'static {
 
     /// Postgres may forget the WAL below this. It is told soon, and at the latest by the next read.
     fn confirm(&self, lsn: Lsn);
+
+    /// The source was nudged: somebody waits for what is in WAL now. A stream hears that from Postgres.
+    fn nudged(&self) {}
 
     /// Closes the stream. An open read fails.
     fn stop(&self) -> impl Future<Output = ()> + Send;

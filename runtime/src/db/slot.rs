@@ -102,6 +102,11 @@ impl Database {
         )))
     }
 
+    /// How far the slot is confirmed. `None` when there is none.
+    pub(crate) async fn slot_confirmed(&self) -> Result<Option<Lsn>, Failure> {
+        Ok(self.slot().await?.map(|slot| slot.confirmed))
+    }
+
     async fn slot(&self) -> Result<Option<SlotState>, Failure> {
         let client = self.control().get().await?;
         let sql = "select s.confirmed_flush_lsn, s.slot_type = 'logical' and s.plugin = 'pgoutput' and s.database = current_database() \

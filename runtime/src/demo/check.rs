@@ -9,6 +9,7 @@ use super::fleet::{Fleet, Member};
 use super::proxy::Proxy;
 use super::server::Server;
 use super::workload::{self, Writers};
+use crate::source::Kind;
 use crate::verify::VerifyError;
 use crate::verify::compare::compare;
 use crate::verify::truth::{Rows, Truth};
@@ -39,6 +40,8 @@ pub struct Plan {
     pub rows: u64,
     /// From which the random choices follow.
     pub seed: u64,
+    /// How the server reads changes.
+    pub source: Kind,
 }
 
 /// What a check found.
@@ -132,7 +135,11 @@ pub async fn check(plan: &Plan, tell: &mut dyn FnMut(&str)) -> Result<Report, Ch
     let mut cluster = tokio::task::block_in_place(Cluster::start)?;
     workload::prepare(&cluster.url(), plan.rows).await?;
     tell("starting the server");
-    let mut server = Server::start(&plan.program, &cluster.url(), &[]).await?;
+    let source = match plan.source {
+        Kind::Stream => ["--source", "stream"],
+        Kind::Poll => ["--source", "poll"],
+    };
+    let mut server = Server::start(&plan.program, &cluster.url(), &source).await?;
     let proxy = Proxy::start(server.port()).await?;
     let url = format!("ws://127.0.0.1:{}", proxy.port());
     let mut fleet = Fleet::start(&url, plan.clients, plan.seed).map_err(|wrong| std::io::Error::other(wrong.0))?;

@@ -122,10 +122,13 @@ impl Host for ReplicationHost {
                 }
             }
             Output::NudgeSource => {
-                let database = self.database.clone();
+                let (database, reader) = (self.database.clone(), self.reader.clone());
                 tokio::spawn(async move {
-                    if let Err(why) = database.nudge_source().await {
-                        tracing::debug!(%why, "the source could not be nudged; it is tried again while somebody waits");
+                    match database.nudge_source().await {
+                        Ok(_) => drop(reader.tell(Command::Nudged)), // Only a hint: without it, the source looks a little later.
+                        Err(why) => {
+                            tracing::debug!(%why, "the source could not be nudged; it is tried again while somebody waits");
+                        }
                     }
                 });
             }

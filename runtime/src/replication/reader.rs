@@ -20,11 +20,13 @@ pub(super) enum Command {
     Start(Ask<StartStream>),
     Read(Ask<ReadSource>),
     Confirm(Lsn),
+    /// A nudge is in WAL.
+    Nudged,
     Stop,
 }
 
 /// The host's handle on the task, which ends with it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Reader {
     commands: mpsc::Sender<Command>,
 }
@@ -59,6 +61,10 @@ async fn run<S: Source>(mut source: S, mut commands: mpsc::Receiver<Command>, ev
                 }
                 Some(Command::Confirm(lsn)) => {
                     source.confirm(lsn);
+                    continue;
+                }
+                Some(Command::Nudged) => {
+                    source.nudged();
                     continue;
                 }
                 Some(Command::Stop) => {

@@ -1,21 +1,19 @@
 //! The source that streams `pgoutput` over a replication connection.
 
+use super::items::Items;
+use super::trouble::{self, Undecodable, sqlstate};
 use super::{Source, relay};
-use crate::db::{APPLICATION_NAME, Database, SESSION_OPTIONS, Target, is_refusal_code};
+use crate::db::{APPLICATION_NAME, Database, SESSION_OPTIONS, Target};
 use bytes::Bytes;
-use dormouse_core::change::{Change, RelationId};
 use dormouse_core::fault::Failure;
-use dormouse_core::pgoutput::Translator;
 use dormouse_core::position::{CommitTime, Lsn};
 use dormouse_core::replication::{ReadSource, StartStream};
-use dormouse_core::row::{Row, Value};
 use dormouse_core::source::SourceItem;
 use futures::FutureExt;
 use pgwire_replication::config::ReplicationConfig;
 use pgwire_replication::error::PgWireError;
 use pgwire_replication::{ReplicationClient, ReplicationEvent};
-use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -31,11 +29,13 @@ const STATUS_EVERY: Duration = Duration::from_millis(500);
 const START_MAX: Duration = Duration::from_secs(20);
 /// The most messages between the socket and the reader. Rows may be large, so they are few.
 const BUFFER_MESSAGES: usize = 512;
-/// How often in a row Postgres may fail to decode its own WAL before the slot is given up.
-const UNDECODABLE_MAX: u32 = 3;
 /// How often the slot is tried again after our own stale walsender was told to end.
 const SLOT_TRIES: u32 = 20;
 const SLOT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Added to an error that says that there is no such connection to be had.
+const NO_CONNECTION: &str =
+    "; where replication connections are not to be had, `--source poll` reads the same changes over ordinary ones";
 
 /// From the Unix epoch to Postgres' own.
 const EPOCH_2000_US: i64 = 946_684_800_000_000;
@@ -48,8 +48,7 @@ pub struct StreamSource {
     closing: Mutex<CancellationToken>,
     confirmed: AtomicU64,
     confirming: Notify,
-    /// How often in a row Postgres failed to decode its own WAL.
-    undecodable: AtomicU32,
+    undecodable: Undecodable,
 }
 
 /// An open stream. What was taken from it stays here until a read returns it, so that a read may be given up at any moment.
@@ -57,14 +56,8 @@ struct Open {
     client: ReplicationClient,
     closing: CancellationToken,
     _sentinel: tokio_postgres::Client,
-    translator: Translator,
-    /// Tables without a key, whose rows no replica could tell apart.
-    keyless: BTreeSet<RelationId>,
-    value_bytes_max: usize,
+    items: Items,
     undecoded: Option<Bytes>,
-    items: Vec<SourceItem>,
-    changes: usize,
-    bytes: usize,
 }
 
 impl std::fmt::Debug for StreamSource {
@@ -83,7 +76,7 @@ impl StreamSource {
             closing: Mutex::default(),
             confirmed: AtomicU64::new(0),
             confirming: Notify::new(),
-            undecodable: AtomicU32::new(0),
+            undecodable: Undecodable::default(),
         }
     }
 
@@ -160,10 +153,7 @@ impl StreamSource {
             let event = event.map_err(|_| Failure::Unavailable("the stream fell silent".into()))?;
             open.take(event)?;
         }
-        // What is ready comes along. Transactions without changes count too, or a busy source could keep us here.
-        let items_max = 4 * q.changes_max as usize;
-        while open.changes < q.changes_max as usize && open.bytes < q.bytes_max as usize && open.items.len() < items_max
-        {
+        while !open.items.is_full(q) {
             if open.undecoded.is_some() {
                 self.decode(open).await?;
                 continue;
@@ -176,12 +166,11 @@ impl StreamSource {
 
     /// Translates the message that was taken last.
     async fn decode(&self, open: &mut Open) -> Result<(), Failure> {
-        let Some(message) = &open.undecoded else { return Ok(()) };
-        if let Some(oid) = Translator::needs_keys(message) {
-            let keys = self.database.table_key(oid).await?;
-            open.translator.set_keys(oid, keys);
+        if let Some(message) = &open.undecoded {
+            open.items.decode(&self.database, message).await?;
         }
-        open.translate()
+        open.undecoded = None;
+        Ok(())
     }
 }
 
@@ -217,18 +206,7 @@ impl Source for StreamSource {
         let client = self.connect(q.from).await?;
         let sentinel = self.post_sentinel(closing.clone()).await?;
         tracing::debug!(from = %q.from, "the stream is open");
-        *open = Some(Open {
-            client,
-            closing,
-            _sentinel: sentinel,
-            translator: Translator::default(),
-            keyless: BTreeSet::new(),
-            value_bytes_max: self.database.config().value_bytes_max,
-            undecoded: None,
-            items: Vec::new(),
-            changes: 0,
-            bytes: 0,
-        });
+        *open = Some(Open { client, closing, _sentinel: sentinel, items: Items::new(&self.database), undecoded: None });
         Ok(())
     }
 
@@ -237,15 +215,15 @@ impl Source for StreamSource {
         let open = slot.as_mut().ok_or_else(|| Failure::Unavailable("the stream is not open".into()))?;
         match self.fill(open, &q).await {
             Ok(()) => {
-                let items = open.hand_over();
+                let items = open.items.take();
                 if items.iter().any(|item| matches!(item, SourceItem::Commit { .. })) {
-                    self.undecodable.store(0, Ordering::Relaxed);
+                    self.undecodable.decoded();
                 }
                 Ok(items)
             }
             Err(why) => {
                 *slot = None; // Its items are sent again by the next.
-                self.give_up_undecodable_slot(&why).await?;
+                self.undecodable.failed(&self.database, &why).await?;
                 Err(why)
             }
         }
@@ -262,20 +240,6 @@ impl Source for StreamSource {
             // What was confirmed last goes out with the end of the stream, or is said again by the next.
             drop(open);
         }
-    }
-}
-
-impl StreamSource {
-    /// Postgres' own decoder can fail for ever in a slot that was made while a table was being truncated ("could not map
-    /// filenode"). Such a slot is dropped: a new era begins, every client gets everything again, and nothing is lost unseen.
-    async fn give_up_undecodable_slot(&self, failure: &Failure) -> Result<(), Failure> {
-        let is_internal = sqlstate(failure.reason()).is_some_and(|code| code.starts_with("XX"));
-        if !is_internal || self.undecodable.fetch_add(1, Ordering::Relaxed) + 1 < UNDECODABLE_MAX {
-            return Ok(());
-        }
-        tracing::error!(why = failure.reason(), "Postgres cannot decode this slot's WAL: a new slot begins a new era");
-        self.undecodable.store(0, Ordering::Relaxed);
-        self.database.drop_slot().await
     }
 }
 
@@ -300,89 +264,28 @@ impl Open {
         }
         Ok(())
     }
-
-    fn translate(&mut self) -> Result<(), Failure> {
-        let Some(message) = self.undecoded.take() else { return Ok(()) };
-        let from = self.items.len();
-        self.translator.translate(&message, &mut self.items).map_err(|why| {
-            Failure::Refused(format!("the stream could not be decoded ({why}): report this as a defect"))
-        })?;
-        for n in from..self.items.len() {
-            match &mut self.items[n] {
-                SourceItem::Relation(relation) if !relation.columns.iter().any(|column| column.key) => {
-                    self.keyless.insert(relation.id);
-                }
-                SourceItem::Change(change) => {
-                    omit_large_values(change, self.value_bytes_max);
-                    self.changes += 1;
-                    self.bytes += change.weight();
-                }
-                _ => {}
-            }
-        }
-        if !self.keyless.is_empty() {
-            self.drop_keyless(from);
-        }
-        Ok(())
-    }
-
-    fn drop_keyless(&mut self, from: usize) {
-        let keyless = &self.keyless;
-        let tail: Vec<_> = self.items.drain(from..).collect();
-        self.items.extend(tail.into_iter().filter(|item| match item {
-            SourceItem::Relation(relation) => !keyless.contains(&relation.id),
-            SourceItem::Change(change) => !keyless.contains(&change.relation()),
-            SourceItem::Begin { .. } | SourceItem::Commit { .. } | SourceItem::Keepalive { .. } => true,
-        }));
-    }
-
-    fn hand_over(&mut self) -> Vec<SourceItem> {
-        (self.changes, self.bytes) = (0, 0);
-        std::mem::take(&mut self.items)
-    }
-}
-
-fn omit_large_values(change: &mut Change, max: usize) {
-    let row = match change {
-        Change::Insert { row, .. } | Change::Update { row, .. } | Change::Move { row, .. } => row,
-        Change::Delete { .. } | Change::Truncate { .. } => return,
-    };
-    let large = |value: &Value<'_>| matches!(value, Value::Text(text) if text.len() > max);
-    if row.bytes().len() > max && row.values().any(|value| large(&value)) {
-        *row = Row::of(row.values().map(|value| match value {
-            Value::Text(text) if text.len() > max => Value::Omitted(u32::try_from(text.len()).unwrap_or(u32::MAX)),
-            other => other,
-        }));
-    }
 }
 
 fn is_busy(error: &PgWireError) -> bool {
-    matches!(error, PgWireError::Server(why) if sqlstate(why) == Some("55006"))
+    matches!(error, PgWireError::Server(why) if trouble::is_busy(sqlstate(why)))
 }
 
 /// Sorts an error of the replication connection by who must act.
 fn failure(error: &PgWireError) -> Failure {
     let why = format!("the replication connection: {error}");
     match error {
-        PgWireError::Auth(_) | PgWireError::Tls(_) | PgWireError::MessageTooLarge { .. } => Failure::Refused(why),
-        PgWireError::Server(text) => match sqlstate(text) {
-            // It was made anew behind our back, and the slot's WAL is older.
-            Some("42704") if text.contains("publication") => {
-                Failure::Refused(format!("{why}: it was created after the slot, so drop the slot to begin a new era"))
-            }
-            // A slot that vanished or was invalidated is found, and made again, by the next look at the source.
-            Some("42704" | "55000") => Failure::Unavailable(why),
-            Some(code) if is_refusal_code(code) => Failure::Refused(why),
-            _ => Failure::Unavailable(why),
-        },
+        PgWireError::Auth(_) => Failure::Refused(format!("{why}{NO_CONNECTION}")),
+        PgWireError::Tls(_) | PgWireError::MessageTooLarge { .. } => Failure::Refused(why),
+        PgWireError::Server(text) if is_closed_door(text) => Failure::Refused(format!("{why}{NO_CONNECTION}")),
+        PgWireError::Server(text) => trouble::sort(sqlstate(text), why),
         _ => Failure::Unavailable(why),
     }
 }
 
-/// The five characters of a text that ends in `(SQLSTATE 55006)`.
-fn sqlstate(text: &str) -> Option<&str> {
-    let (_, rest) = text.rsplit_once("SQLSTATE ")?;
-    rest.get(..5)
+/// Whether ordinary connections are had here and one for replication is not: `pg_hba.conf` has no line for it, or a pooler
+/// stands before Postgres and knows no such thing.
+fn is_closed_door(text: &str) -> bool {
+    matches!(sqlstate(text), Some("28000" | "08P01"))
 }
 
 #[cfg(test)]
@@ -390,28 +293,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn errors_of_the_server_are_sorted() {
-        let check = |text: &str, refused: bool| {
-            let failure = failure(&PgWireError::Server(text.into()));
-            assert_eq!(matches!(failure, Failure::Refused(_)), refused, "{failure:?}");
+    fn who_has_no_replication_connection_is_told_of_polling() {
+        let check = |error: PgWireError, advised: bool| {
+            let failure = failure(&error);
+            assert_eq!(failure.reason().contains("--source poll"), advised, "{failure:?}");
+            assert_eq!(matches!(failure, Failure::Refused(_)), advised, "{failure:?}");
         };
-        check("replication slot \"d\" is active for PID 1 (SQLSTATE 55006)", false);
-        check("replication slot \"d\" does not exist (SQLSTATE 42704)", false);
-        check("can no longer get changes from replication slot \"d\" (SQLSTATE 55000)", false);
-        check("terminating connection due to administrator command (SQLSTATE 57P01)", false);
-        check("publication \"p\" does not exist (SQLSTATE 42704)", true);
-        check("must be superuser or replication role (SQLSTATE 42501)", true);
-        check("no code", false);
-        assert!(is_busy(&PgWireError::Server("busy (SQLSTATE 55006)".into())));
-    }
-
-    #[test]
-    fn a_large_value_becomes_a_marker() {
-        let row = Row::of([Value::Text("1"), Value::Text("12345"), Value::Unchanged]);
-        let mut change = Change::Insert { relation: RelationId(1), row };
-        omit_large_values(&mut change, 5);
-        assert!(format!("{change:?}").contains("(1, 12345, unchanged)"));
-        omit_large_values(&mut change, 4);
-        assert!(format!("{change:?}").contains("(1, omitted 5, unchanged)"));
+        let server = |text: &str| PgWireError::Server(text.into());
+        check(server("no pg_hba.conf entry for replication connection from host (SQLSTATE 28000)"), true);
+        check(server("unsupported startup parameter: replication (SQLSTATE 08P01)"), true);
+        check(PgWireError::Auth("no".into()), true);
+        check(server("replication slot \"d\" is active for PID 1 (SQLSTATE 55006)"), false);
+        assert!(is_busy(&server("busy (SQLSTATE 55006)")));
     }
 }

@@ -1,5 +1,6 @@
 use super::support::{Replicator, SECOND, World, connect};
 use crate::db::Config;
+use crate::source::StreamSource;
 use dormouse_core::change::{Change, Relation, Scope, Transaction};
 use dormouse_core::fault::Failure;
 use dormouse_core::history::{HistoryRead, ReadHistory};
@@ -73,9 +74,9 @@ async fn seam(world: &World, spool: &Spool) -> Vec<Transaction> {
     }
 }
 
-async fn started(schema: &str) -> (World, Replicator) {
+async fn started(schema: &str) -> (World, Replicator<StreamSource>) {
     let world = World::with(&[], schema, |config| Config { snapshot_share_max: Duration::ZERO, ..config }).await;
-    let replicator = world.replicator().await;
+    let replicator = world.replicator::<StreamSource>().await;
     (world, replicator)
 }
 

@@ -1,10 +1,10 @@
-use super::support::{SECOND, World, done};
+use super::support::{SECOND, UnderTest, World, done};
 use crate::db::Selection;
-use crate::source::{Source, StreamSource};
+use crate::source::{PollSource, Source, StreamSource, poll};
 use dormouse_core::change::Change;
 use dormouse_core::fault::Failure;
 use dormouse_core::position::Lsn;
-use dormouse_core::replication::{InspectSource, InspectTables, ReadSource, StartStream};
+use dormouse_core::replication::{InspectSource, InspectTables, ReadSource, RenewLease, StartStream};
 use dormouse_core::source::{Fingerprints, SourceItem, alters_existing_rows};
 
 const TABLES: &str = "create table keyed (id int primary key, v text); \
@@ -127,8 +127,17 @@ async fn settings_that_cannot_serve_are_refused_with_a_remedy() {
 
 #[tokio::test]
 async fn the_stream_delivers_what_commits_in_commit_order() {
+    delivers_what_commits_in_commit_order::<StreamSource>().await;
+}
+
+#[tokio::test]
+async fn polling_delivers_what_commits_in_commit_order() {
+    delivers_what_commits_in_commit_order::<PollSource>().await;
+}
+
+async fn delivers_what_commits_in_commit_order<S: UnderTest>() {
     let world = World::new(TABLES).await;
-    let mut replicator = world.replicator().await;
+    let mut replicator = world.replicator::<S>().await;
     world.sql("insert into keyed values (1, 'a'), (2, 'b'); update keyed set id = 3 where id = 2; delete from keyed where id = 1").await;
     world.sql("insert into keyless values ('x'); insert into whole values (1, 'v')").await;
     world.sql("update whole set v = 'w'; delete from whole; truncate keyed, whole").await;
@@ -154,9 +163,23 @@ async fn the_stream_delivers_what_commits_in_commit_order() {
 }
 
 #[tokio::test]
-async fn a_confirmed_slot_moves_and_the_rest_is_sent_again() {
+async fn a_confirmed_slot_moves_and_the_rest_is_streamed_again() {
+    confirms_and_sends_the_rest_again::<StreamSource, StreamSource>().await;
+}
+
+#[tokio::test]
+async fn a_confirmed_slot_moves_and_the_rest_is_polled_again() {
+    confirms_and_sends_the_rest_again::<PollSource, PollSource>().await;
+}
+
+#[tokio::test]
+async fn polling_takes_over_from_a_stream() {
+    confirms_and_sends_the_rest_again::<StreamSource, PollSource>().await;
+}
+
+async fn confirms_and_sends_the_rest_again<S: UnderTest, Successor: UnderTest>() {
     let world = World::new(TABLES).await;
-    let mut replicator = world.replicator().await;
+    let mut replicator = world.replicator::<S>().await;
     world.sql("insert into keyed values (1, 'a')").await;
     let first = replicator.catch_up().await;
     replicator.stream.confirm(first[0].end_lsn);
@@ -175,7 +198,7 @@ async fn a_confirmed_slot_moves_and_the_rest_is_sent_again() {
     world.sql("insert into keyed values (3, 'c')").await;
 
     // A successor takes the slot from the walsender that still holds it, and gets what was not confirmed.
-    let successor = StreamSource::new(world.database.clone());
+    let successor = Successor::of(&world.database);
     let token = world.token().await;
     successor.start(StartStream { token, from: Lsn(0) }).await.expect("takes over");
     let mut rows = Vec::new();
@@ -232,4 +255,68 @@ async fn a_slot_without_its_publication_is_made_anew() {
     let token = world.token().await;
     let source = done(world.database.inspect_source(InspectSource { token }).await.expect("answers"));
     assert!(!source.slot.expect("a slot").usable);
+}
+
+#[tokio::test]
+async fn an_idle_database_is_not_peeked_into_however_often_the_lease_is_renewed() {
+    let world = World::new(TABLES).await;
+    let (token, head) = world.era().await;
+    let (interval, interval_max) = (SECOND / 100, SECOND / 50);
+    let config = poll::Config { interval, interval_max, ..poll::Config::default() };
+    let source = PollSource::new(world.database.clone(), config);
+    source.start(StartStream { token, from: head.covered }).await.expect("starts");
+    let ask = || source.read(ReadSource { changes_max: 100, bytes_max: 1 << 20 });
+    // All that the preparation wrote is told, and then nothing.
+    while tokio::time::timeout(SECOND, ask()).await.is_ok_and(|read| read.is_ok()) {}
+    let before = source.peeks();
+    for _ in 0..20 {
+        let q = RenewLease { token, ttl: 30 * SECOND };
+        world.database.renew_lease(q).await.expect("answers");
+        // Two renewals between two looks would be taken for more than they are.
+        let looks = source.looks();
+        while source.looks() < looks + 2 {
+            tokio::time::sleep(interval).await;
+        }
+    }
+    assert_eq!(source.peeks(), before, "only our own lease moved");
+    world.sql("insert into keyed values (1, 'a')").await;
+    let mut told = Vec::new();
+    while !told.iter().any(|item| matches!(item, SourceItem::Change(_))) {
+        told.extend(tokio::time::timeout(10 * SECOND, ask()).await.expect("in time").expect("polls"));
+    }
+    assert!(source.peeks() > before);
+}
+
+#[tokio::test]
+async fn a_backlog_is_polled_in_parts_whether_it_is_confirmed_or_not() {
+    const TRANSACTIONS: usize = 9_000;
+    let world = World::new(TABLES).await;
+    let (token, head) = world.era().await;
+    let writes = format!(
+        "do $$ begin for i in 1..{TRANSACTIONS} loop insert into keyed values (i, 'v'); commit; end loop; end $$"
+    );
+    world.sql(&writes).await;
+    for confirms in [false, true] {
+        let source = PollSource::of(&world.database);
+        source.start(StartStream { token, from: head.covered }).await.expect("starts");
+        let mut commits = Vec::new();
+        while commits.len() < TRANSACTIONS {
+            let read = source.read(ReadSource { changes_max: 500, bytes_max: 1 << 20 });
+            let items = tokio::time::timeout(30 * SECOND, read).await.expect("in time").expect("polls");
+            let changes = items.iter().filter(|item| matches!(item, SourceItem::Change(_))).count();
+            assert!(changes <= 500, "{changes} are more than were asked for");
+            commits.extend(items.into_iter().filter_map(|item| match item {
+                SourceItem::Commit { end_lsn } => Some(end_lsn),
+                _ => None,
+            }));
+            if let Some(last) = commits.last().filter(|_| confirms) {
+                source.confirm(*last);
+            }
+        }
+        assert!(commits.is_sorted_by(|a, b| a < b), "each once, in order");
+        assert!(source.peeks() > 1, "one peek would have been enough");
+        source.stop().await;
+    }
+    let confirmed = world.database.source_status().await.expect("answers").confirmed;
+    assert!(confirmed > Some(head.covered), "what was confirmed is free");
 }

@@ -2,7 +2,7 @@
 
 use crate::db::{Config, Database};
 use crate::demo::cluster::Cluster;
-use crate::source::{Source, StreamSource};
+use crate::source::{PollSource, Source, StreamSource, poll};
 use dormouse_core::change::{Change, Column, Page, Relation, Transaction};
 use dormouse_core::history::{Head, HistoryRead, ReadHead, ReadHistory};
 use dormouse_core::position::{CommitTime, Lsn, Position, SchemaVersion, Waypoint};
@@ -61,9 +61,9 @@ impl World {
         self.database.read_head(ReadHead).await.expect("answers")
     }
 
-    pub async fn replicator(&self) -> Replicator {
+    pub async fn replicator<S: UnderTest>(&self) -> Replicator<S> {
         let (token, head) = self.era().await;
-        let stream = StreamSource::new(self.database.clone());
+        let stream = S::of(&self.database);
         stream.start(StartStream { token, from: head.covered }).await.expect("streams");
         Replicator { database: self.database.clone(), token, stream, last: head.position(), head }
     }
@@ -82,16 +82,33 @@ impl World {
     }
 }
 
+/// Every source keeps the same promises.
+pub trait UnderTest: Source {
+    fn of(database: &Database) -> Self;
+}
+
+impl UnderTest for StreamSource {
+    fn of(database: &Database) -> Self {
+        Self::new(database.clone())
+    }
+}
+
+impl UnderTest for PollSource {
+    fn of(database: &Database) -> Self {
+        Self::new(database.clone(), poll::Config::default())
+    }
+}
+
 /// Streams and records, one page per transaction.
-pub struct Replicator {
+pub struct Replicator<S> {
     database: Database,
     token: Token,
-    pub stream: StreamSource,
+    pub stream: S,
     last: Position,
     head: Head,
 }
 
-impl Replicator {
+impl<S: Source> Replicator<S> {
     /// Records what comes until covered has passed a mark taken now. Returns what was recorded.
     pub async fn catch_up(&mut self) -> Vec<Transaction> {
         let mark = self.database.nudge_source().await.expect("nudges");
