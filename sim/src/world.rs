@@ -8,6 +8,7 @@ mod event;
 mod fault;
 mod hub;
 mod network;
+mod polling;
 mod quiet;
 mod replication;
 #[cfg(test)]
