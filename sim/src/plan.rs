@@ -126,8 +126,6 @@ families! {
     Drain = 25 of 4,
     /// Transactions overlap for long.
     Overlap = 24 of 2,
-    /// The source polls instead of streaming.
-    Polled = 26 of 5,
 }
 
 /// Which families are on.

@@ -25,8 +25,6 @@ probes! {
     NodeCrashed: "node crashed",
     NodeDrained: "node restarted in an orderly way",
     StreamDark: "replication stream went dark",
-    Polled: "source polled",
-    AdvanceLost: "advance of a polled slot lost with its connection",
     NodeCrashedWhileRecording: "node crashed while an append was under way",
     NodeCrashedSilently: "node crashed and no peer was told",
     HubEvicted: "hub evicted",

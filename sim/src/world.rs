@@ -8,7 +8,6 @@ mod event;
 mod fault;
 mod hub;
 mod network;
-mod polling;
 mod quiet;
 mod replication;
 #[cfg(test)]

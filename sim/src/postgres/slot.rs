@@ -104,13 +104,6 @@ impl Postgres {
         Ok(items)
     }
 
-    /// A new peek of a source that polls: between two transactions, the shapes are told again.
-    pub fn peek_anew(&mut self, id: StreamId) {
-        if let Some(stream) = self.stream.as_mut().filter(|stream| stream.id == id && !stream.begun) {
-            stream.shapes.clear();
-        }
-    }
-
     /// A keepalive: all commits below its `wal_end` were sent on this stream.
     ///
     /// # Errors

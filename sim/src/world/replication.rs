@@ -10,9 +10,7 @@ use dormouse_core::ask::{Answer, Ask, Incarnation};
 use dormouse_core::fault::Failure;
 use dormouse_core::history::Announcement;
 use dormouse_core::machine::Machine;
-use dormouse_core::position::Lsn;
 use dormouse_core::replication::{Input, Output, ReadSource, Replication};
-use dormouse_core::source::SourceItem;
 use dormouse_core::time::Timestamp;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,14 +32,10 @@ pub(super) struct ReplicationHost {
     born: Timestamp,
     pub(super) stream: Option<StreamId>,
     /// A read of the stream that waits for something.
-    pub(super) reading: Option<Ask<ReadSource>>,
+    reading: Option<Ask<ReadSource>>,
     /// The last keepalive sent on this stream, as the end of WAL it told.
     pub(super) kept_alive: u64,
     stream_event: bool,
-    /// A source that polls: where WAL ended at its last look. A peek comes after that, and its keepalive tells no more.
-    pub(super) looked_at: u64,
-    /// A source that polls: what it will advance the slot to when it wakes.
-    pub(super) unadvanced: Lsn,
     /// The connection is dead, and nobody knows.
     pub(super) dark: bool,
     stopping: bool,
@@ -64,7 +58,6 @@ impl ReplicationHost {
         self.machine = None;
         self.stream = None;
         self.reading = None;
-        self.unadvanced = Lsn::ZERO;
         self.paused_until = None;
         self.dark = false;
         self.stopping = false;
@@ -254,7 +247,6 @@ impl World {
                 host.dark = false;
                 host.starting = 0;
                 host.reading = None;
-                host.unadvanced = Lsn::ZERO; // It may have gone out at the end, or not.
                 if let Some(stream) = host.stream.take() {
                     self.postgres.stop_stream(stream);
                 }
@@ -333,7 +325,6 @@ impl World {
             let ready = host.stream.is_some_and(|stream| self.postgres.stream_ready(stream));
             let after = self.question_latency(Entity::Replication(node));
             let at = self.now + if ready { after } else { after + KEEPALIVE_AFTER };
-            let at = at + self.look(node);
             let at = at.max(self.replications[node as usize].lags_until);
             self.queue.push(at, Event::StreamGrew { node });
         }
@@ -366,9 +357,6 @@ impl World {
             return;
         }
         let (Some(mut ask), Some(stream)) = (host.reading.take(), host.stream) else { return };
-        if self.plan.has(Family::Polled) {
-            return self.peek(node, ask, stream);
-        }
         let weight = if self.plan.has(Family::Latency) { per_mille(300) } else { per_mille(50) };
         let cut = self.choose(Kind::ReadCut, Entity::Replication(node), 4, weight);
         if cut != 0 {
@@ -399,7 +387,12 @@ impl World {
         }
     }
 
-    pub(super) fn source_read(&mut self, node: u8, ask: Ask<ReadSource>, reply: Result<Vec<SourceItem>, Failure>) {
+    fn source_read(
+        &mut self,
+        node: u8,
+        ask: Ask<ReadSource>,
+        reply: Result<Vec<dormouse_core::source::SourceItem>, Failure>,
+    ) {
         let life = self.replications[node as usize].life;
         let after = self.answer_latency(Entity::Replication(node));
         let input = Box::new(Input::SourceRead(Answer { id: ask.id, reply }));
@@ -412,25 +405,13 @@ impl World {
         if let Some(stream) = host.stream.take() {
             self.postgres.stop_stream(stream);
         }
-        if std::mem::take(&mut self.replications[node as usize].unadvanced) > Lsn::ZERO {
-            self.hit(Probe::AdvanceLost);
-        }
         if let Some(ask) = self.replications[node as usize].reading.take() {
             self.source_read(node, ask, Err(Failure::Unavailable("the replication connection was lost".into())));
         }
     }
 
-    pub(super) fn confirmed(&mut self, node: u8, stream: StreamId, lsn: Lsn) {
+    pub(super) fn confirmed(&mut self, node: u8, stream: StreamId, lsn: dormouse_core::position::Lsn) {
         self.digest.word(4);
-        if self.plan.has(Family::Polled) {
-            let host = &mut self.replications[node as usize];
-            host.unadvanced = lsn.max(host.unadvanced); // Lost with the process, the connection, or the slot.
-        } else {
-            self.advance_slot(node, stream, lsn);
-        }
-    }
-
-    pub(super) fn advance_slot(&mut self, node: u8, stream: StreamId, lsn: Lsn) {
         if self.postgres.open_stream() == Some(stream) && !self.replications[node as usize].dark {
             let verdict = self.oracle.confirmed(&self.postgres, lsn);
             self.verdict(Entity::Replication(node), verdict);

@@ -1,6 +1,6 @@
 //! The task that polls: it looks, peeks when there can be something new, and lets Postgres forget what is confirmed.
 
-use super::session::{Refusal, Session, failure};
+use super::session::{Refusal, Rows, Session, failure};
 use super::watch::{Sight, Watch};
 use super::{Config, Shared};
 use crate::db::Database;
@@ -19,7 +19,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
-use tokio_postgres::RowStream;
+use tokio_postgres::Row;
 use tokio_util::sync::CancellationToken;
 
 /// A source that says nothing for longer would be taken for dead.
@@ -190,19 +190,17 @@ impl Poller {
 
     /// Tells what a peek returns and was not told before. Returns how many messages there were.
     async fn tell(&mut self, sight: &Sight) -> Result<u64, Failure> {
-        let mut rows = pin!(self.open_peek().await?);
+        let (first, mut rows) = self.open_peek().await?;
+        // All is decoded by now: so the slot stood here all the while, and nothing is missing before the first row.
+        self.check_slot(self.database.slot_confirmed().await?)?;
         let (mut items, mut messages, mut skipping) = (Items::new(&self.database), 0, false);
-        let mut commit_lsn = Lsn::ZERO;
+        let (mut first, mut commit_lsn) = (Some(first), Lsn::ZERO);
         loop {
-            let row = match rows.next().now_or_never() {
-                Some(row) => row,
-                None => self.patiently(rows.next()).await,
+            let row = match first.take() {
+                Some(first) => first,
+                None => self.next(&mut rows).await?,
             };
-            if messages == 0 {
-                // All is decoded by now: so the slot stood here all the while, and nothing is missing before the first row.
-                self.check_slot(self.database.slot_confirmed().await?)?;
-            }
-            let Some(row) = row.transpose().map_err(failure)? else { break };
+            let Some(row) = row else { break };
             messages += 1;
             let message = Bytes::copy_from_slice(row.try_get(0).map_err(failure)?);
             match (message.first(), skipping) {
@@ -238,13 +236,21 @@ impl Poller {
         Ok(messages)
     }
 
-    async fn open_peek(&mut self) -> Result<RowStream, Failure> {
+    async fn next(&self, rows: &mut Rows) -> Result<Option<Row>, Failure> {
+        let row = match rows.next().now_or_never() {
+            Some(row) => row,
+            None => patiently(&self.out, self.watch.told(), rows.next()).await,
+        };
+        row.transpose().map_err(failure)
+    }
+
+    async fn open_peek(&mut self) -> Result<(Option<Row>, Rows), Failure> {
         for _ in 0..BUSY_TRIES {
             // The first answer comes when everything is decoded.
             let (shared, out, told) = (Arc::clone(&self.shared), self.out.clone(), self.watch.told());
             shared.peeks.fetch_add(1, Ordering::Relaxed);
             match patiently(&out, told, self.session.peek(self.messages_max)).await {
-                Ok(rows) => return Ok(rows),
+                Ok(peeked) => return Ok(peeked),
                 Err(Refusal::Busy) => {
                     self.database.end_stale_walsender().await?;
                     tokio::time::sleep(BUSY_PAUSE).await;
@@ -253,10 +259,6 @@ impl Poller {
             }
         }
         Err(Failure::Unavailable(format!("the slot {} is held by another process", self.database.slot_name())))
-    }
-
-    async fn patiently<T>(&self, future: impl Future<Output = T>) -> T {
-        patiently(&self.out, self.watch.told(), future).await
     }
 
     async fn sign_of_life(&mut self) -> Result<(), Failure> {

@@ -5,15 +5,20 @@ use crate::db::{APPLICATION_NAME, Database};
 use crate::source::trouble;
 use dormouse_core::fault::Failure;
 use dormouse_core::position::Lsn;
+use futures::StreamExt;
+use std::pin::Pin;
 use std::time::Duration;
 use tokio_postgres::types::{PgLsn, ToSql};
-use tokio_postgres::{Client, RowStream, Statement};
+use tokio_postgres::{Client, Row, RowStream, Statement};
 
 /// How often the right to poll is tried again after our own stale session was told to end.
 const TRIES: u32 = 50;
 const PAUSE: Duration = Duration::from_millis(100);
 /// Names the advisory lock of the session that polls a database ("dorm"). Held as a walsender holds the slot.
 const LOCK: i32 = 0x646f_726d;
+
+/// What is left of a peek.
+pub(super) type Rows = Pin<Box<RowStream>>;
 
 pub(super) struct Session {
     client: Client,
@@ -64,11 +69,13 @@ impl Session {
         Ok((sight, row.get::<_, Option<PgLsn>>(5).map(lsn)))
     }
 
-    /// Reads whole transactions from what is confirmed on, until at least `messages_max` messages were told. Nothing is
-    /// returned before all of them are decoded; the rows then come as they are taken.
-    pub(super) async fn peek(&self, messages_max: i32) -> Result<RowStream, Refusal> {
+    /// Reads whole transactions from what is confirmed on, until at least `messages_max` messages were told. Returns the first
+    /// message once all of them are decoded, and the others, which come as they are taken.
+    pub(super) async fn peek(&self, messages_max: i32) -> Result<(Option<Row>, Rows), Refusal> {
         let parameters: [&(dyn ToSql + Sync); 3] = [&self.slot, &messages_max, &self.publication];
-        self.client.query_raw(&self.peeking, parameters).await.map_err(refusal)
+        let mut rows = Box::pin(self.client.query_raw(&self.peeking, parameters).await.map_err(refusal)?);
+        let first = rows.next().await.transpose().map_err(refusal)?;
+        Ok((first, rows))
     }
 
     /// Lets Postgres forget the WAL below `to`. Returns how far the slot is confirmed then.
