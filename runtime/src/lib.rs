@@ -4,8 +4,8 @@
 //! clock, the database, the sockets, the disk.
 //!
 //! ```text
-//! [source] ─▶ [replication] ─▶ [db] ─▶ [hub] ─▶ [socket], [listener] ~~▶ [client] ─▶ [replica]
-//!  the stream   its host       history  hosts     the port                a replica     in SQLite
+//! [source] ─▶ [replication] ─▶ [db] ─▶ [hub] ─▶ [socket], [listener] ~~▶ [client]
+//!  the stream   its host       history  hosts     the port                a replica
 //! ```
 //!
 //! An application uses [`client`]: a replica in memory or in a SQLite file, which dials, resumes and stores by itself.
