@@ -117,11 +117,13 @@ async fn what_was_committed_before_a_request_is_in_history_when_it_answers() {
         assert_eq!((status, &body["v"]), (200, &Value::from(1)), "{body}");
         let covered: Lsn = body["covered"].as_str().expect("text").parse().expect("an LSN");
         assert!(covered >= committed, "{covered} is before {committed}");
-        let row = sql.query_one(
-            "select count(*) from dormouse.transaction_history where commit_lsn < $1::text::pg_lsn",
-            &[&covered.to_string()],
-        );
-        let recorded: i64 = row.await.expect("a number").get(0);
+        let counted = sql
+            .query_one(
+                "select count(*) from dormouse.transaction_history where commit_lsn < $1::text::pg_lsn",
+                &[&covered.to_string()],
+            )
+            .await;
+        let recorded: i64 = counted.expect("a number").get(0);
         assert_eq!(recorded, i64::from(n) - 1, "every insert is in history");
     }
     let expected: Vec<_> = (2..12).map(|n| format!("{n}|more")).chain(["1|one".into()]).collect();
