@@ -1,5 +1,6 @@
 //! Dormouse against real Postgres servers, real sockets and real kills. One test binary, so that it links once.
 
+mod access;
 mod browser;
 mod chaos;
 mod commands;

@@ -6,6 +6,7 @@
 mod chain;
 mod check;
 mod config;
+mod credential;
 mod dial;
 mod io;
 mod receive;
@@ -39,6 +40,10 @@ pub struct Client {
     instance: u64,
     /// Grows with each greeting.
     attempt: u64,
+    /// How many credentials the application has provided.
+    credentials: u64,
+    /// How many of them had come when the present connection was dialled, or when the server last found one good.
+    credentials_used: u64,
     /// The last socket that was dialled.
     last_socket: SocketId,
     phase: Phase,
@@ -66,6 +71,8 @@ enum Phase {
     Ended,
     /// Until the timer to dial.
     Waiting,
+    /// Until the application provides a credential.
+    Expired,
     /// Wants to dial; the store has yet to say what is held.
     Settling,
     Dialling {
@@ -122,6 +129,8 @@ impl Client {
             config,
             instance: 0,
             attempt: 0,
+            credentials: 0,
+            credentials_used: 0,
             last_socket: SocketId::default(),
             phase: Phase::Ended,
             told: ClientPhase::Offline,
@@ -143,7 +152,7 @@ impl Client {
     #[must_use]
     pub fn phase(&self) -> ClientPhase {
         match &self.phase {
-            Phase::Ended | Phase::Waiting | Phase::Settling => ClientPhase::Offline,
+            Phase::Ended | Phase::Waiting | Phase::Expired | Phase::Settling => ClientPhase::Offline,
             Phase::Dialling { .. } => ClientPhase::Connecting,
             Phase::Greeting { .. } => ClientPhase::Greeting,
             Phase::Open(session) => session.phase(),
@@ -190,7 +199,7 @@ impl Client {
     /// The connection that is dialled or open.
     fn socket(&self) -> Option<SocketId> {
         match &self.phase {
-            Phase::Ended | Phase::Waiting | Phase::Settling => None,
+            Phase::Ended | Phase::Waiting | Phase::Expired | Phase::Settling => None,
             Phase::Dialling { socket } | Phase::Greeting { socket } => Some(*socket),
             Phase::Open(session) => Some(session.socket),
         }
@@ -230,6 +239,7 @@ impl Machine for Client {
             Input::Heard { socket } => self.on_heard(now, socket),
             Input::Closed { socket, .. } => self.on_closed(now, socket),
             Input::Stored(answer) => self.on_stored(now, answer),
+            Input::CredentialProvided { token } => self.on_credential_provided(now, token),
         }
         self.tell_phase();
     }

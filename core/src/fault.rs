@@ -50,6 +50,8 @@ pub enum FaultCode {
     UnknownVersion,
     /// No or a wrong credential.
     Unauthorized,
+    /// The credential has run out: come back with a new one.
+    Expired,
     /// The credential does not allow this client id, or the Origin is foreign.
     Forbidden,
     /// A scope that names no published table.
@@ -62,6 +64,8 @@ pub enum FaultCode {
     Replaced,
     /// The client did not greet, or did not acknowledge, in the time that is allowed.
     TooSlow,
+    /// More messages, connections or wrong credentials than are allowed in this time: come back later.
+    TooMany,
     /// The server is shutting down or moving: come back.
     GoingAway,
     /// The server cannot serve this now: come back later.
@@ -79,12 +83,14 @@ impl FaultCode {
             Self::TooLarge => "too_large",
             Self::UnknownVersion => "unknown_version",
             Self::Unauthorized => "unauthorized",
+            Self::Expired => "expired",
             Self::Forbidden => "forbidden",
             Self::UnknownScope => "unknown_scope",
             Self::FromTheFuture => "from_the_future",
             Self::Stale => "stale",
             Self::Replaced => "replaced",
             Self::TooSlow => "too_slow",
+            Self::TooMany => "too_many",
             Self::GoingAway => "going_away",
             Self::Unavailable => "unavailable",
             Self::Internal => "internal",
@@ -97,6 +103,7 @@ impl FaultCode {
         match self {
             Self::Stale
             | Self::TooSlow
+            | Self::TooMany
             | Self::GoingAway
             | Self::Unavailable
             | Self::Internal
@@ -105,6 +112,7 @@ impl FaultCode {
             | Self::TooLarge
             | Self::UnknownVersion
             | Self::Unauthorized
+            | Self::Expired
             | Self::Forbidden
             | Self::UnknownScope
             | Self::Replaced => false,

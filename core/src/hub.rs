@@ -11,6 +11,7 @@ mod ack;
 mod backfill;
 mod catch_up;
 mod config;
+mod credential;
 mod desk;
 mod greet;
 mod head;
@@ -149,9 +150,11 @@ impl Machine for Hub {
 
     fn handle(&mut self, now: Timestamp, input: Input) {
         self.touched = None;
+        self.close_expired(now);
         match input {
             Input::Woke { incarnation, sessions } => self.on_woke(incarnation, sessions, now),
-            Input::Opened { session } => self.on_opened(session, now),
+            Input::Opened { session, credential_until } => self.on_opened(session, credential_until, now),
+            Input::CredentialRenewed { session, until } => self.on_credential_renewed(session, until, now),
             Input::Received { session, message } => self.on_received(session, message, now),
             Input::Closed { session, reason } => self.on_closed(session, reason, now),
             Input::Announced(announcement) => self.on_announced(&announcement, now),
@@ -174,6 +177,7 @@ impl Machine for Hub {
 
     fn handle_timeout(&mut self, now: Timestamp) {
         self.touched = None;
+        self.close_expired(now);
         while let Some(timer) = self.desk.timers.take_due(now) {
             self.on_timer(timer, now);
         }
@@ -215,7 +219,7 @@ impl Hub {
     }
 
     /// A socket was opened.
-    fn on_opened(&mut self, id: SessionId, now: Timestamp) {
+    fn on_opened(&mut self, id: SessionId, credential_until: Option<Timestamp>, now: Timestamp) {
         if let Some(before) = self.slab.at(id.slot) {
             self.remove(before, now); // The host uses a slot again: its socket is gone.
         }
@@ -224,8 +228,10 @@ impl Hub {
             return;
         }
         let greet_by = now + self.desk.config.greet_timeout;
-        self.slab.put(Session { id, phase: Phase::Opened { greet_by } });
+        self.slab.put(Session { id, credential_until, phase: Phase::Opened { greet_by } });
+        self.desk.expect_expiry(id, credential_until);
         self.desk.arm_scan(now);
+        self.close_expired(now);
     }
 
     /// A socket is gone.
@@ -257,6 +263,7 @@ impl Hub {
     fn remove(&mut self, id: SessionId, now: Timestamp) -> Option<Session> {
         let session = self.slab.take(id)?;
         self.early_acks.remove(&id);
+        self.desk.forget_expiry(id, session.credential_until);
         if let Some(client) = session.client()
             && self.clients.get(client) == Some(&id)
         {

@@ -99,6 +99,8 @@ pub struct Attachment {
     pub scope: Scope,
     /// When its registration ends unless renewed.
     pub expires_at: Timestamp,
+    /// When the credential runs out that this session showed; `None`: never.
+    pub credential_until: Option<Timestamp>,
     /// Whether this greeting was told `live`.
     pub told_live: bool,
     /// No later than its last acknowledgement. `None` while a backfill runs: the woken hub starts another.

@@ -32,6 +32,32 @@ pub enum ClientMessage {
     },
     /// Forget this client: its registration ends with this session.
     Bye,
+    /// A new credential, in time before the old one runs out. The host judges it and tells the hub the outcome; the hub sees none.
+    Credential(#[serde(skip)] Secret),
+}
+
+/// A text that is never printed and never written down.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Secret(Arc<str>);
+
+impl Secret {
+    /// Hides a text.
+    #[must_use]
+    pub fn new(text: &str) -> Self {
+        Self(text.into())
+    }
+
+    /// The text, for whoever compares or sends it.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("hidden")
+    }
 }
 
 /// A greeting.
@@ -91,6 +117,13 @@ pub enum ServerMessage {
         head: Position,
         /// From where the pages of this session follow; `None`: a backfill comes first.
         from: Option<Waypoint>,
+        /// How long the credential is good for from now; `None`: for good.
+        credential_expires_in_ms: Option<u64>,
+    },
+    /// The new credential is good.
+    Credential {
+        /// For how long from now; `None`: for good.
+        expires_in_ms: Option<u64>,
     },
     /// A shape, before its first use in this session.
     Schema(Arc<Relation>),

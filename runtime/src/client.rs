@@ -65,10 +65,11 @@ use dormouse_core::client::{ClientPhase, Config, Notice};
 use dormouse_core::fault::{Failure, PeerFault};
 use dormouse_core::position::{Era, Position, Waypoint};
 use dormouse_core::session::ClientId;
+use dormouse_core::wire::Secret;
 use driver::{Command, Life};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -131,6 +132,13 @@ impl Options {
         self.config.token = credential;
         self
     }
+
+    /// The same for a program that will never have another credential: the client ends when this one runs out.
+    #[must_use]
+    pub const fn with_fixed_credential(mut self) -> Self {
+        self.config.waits_for_credential = false;
+        self
+    }
 }
 
 /// What is known of a client at a moment.
@@ -150,6 +158,10 @@ pub struct Status {
     pub welcomes: u64,
     /// How many greetings were sent.
     pub greetings: u64,
+    /// When the credential runs out, as far as the server has said: provide another before, with [`Client::set_credential`].
+    pub credential_until: Option<Instant>,
+    /// The credential has run out, and the client waits for another.
+    pub credential_wanted: bool,
     /// With what the server last closed a session.
     pub fault: Option<PeerFault>,
     /// How the store last failed.
@@ -200,6 +212,8 @@ impl<S: Store> Client<S> {
             resyncs: 0,
             welcomes: 0,
             greetings: 0,
+            credential_until: None,
+            credential_wanted: false,
             fault: None,
             store_failure: None,
             stopped: false,
@@ -264,6 +278,12 @@ impl<S: Store> Client<S> {
             Err(_) => self.status.borrow().clone(),
         };
         if wished(&status) { Ok(status) } else { Err(Stopped(status.fault)) }
+    }
+
+    /// Provides a new credential, for the same client: on the open connection, which stays, and for every later one. A client whose
+    /// credential has run out comes back with it.
+    pub async fn set_credential(&self, credential: String) {
+        let _ = self.commands.send(Command::UseCredential(Secret::new(&credential))).await; // A client that has ended needs none.
     }
 
     /// Ends the client in order.

@@ -17,9 +17,15 @@ impl Clock {
     /// Reads both clocks.
     #[must_use]
     pub fn start() -> Self {
+        Self { started_at: Self::wall(), started: Instant::now() }
+    }
+
+    /// The wall clock as it stands now, mended or not: what dates in credentials are compared with.
+    #[must_use]
+    pub fn wall() -> Timestamp {
         #[expect(clippy::disallowed_methods, reason = "this is the place where the clock is read")]
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self { started_at: Timestamp::ZERO + since_epoch, started: Instant::now() }
+        Timestamp::ZERO + since_epoch
     }
 
     /// What machines are told the time is.

@@ -1,12 +1,14 @@
 //! What `dormouse serve` can be told: on the command line, in the environment, or in a file.
 
 mod file;
+mod jwt;
 mod load;
 mod print;
 mod source;
 #[cfg(test)]
 mod tests;
 
+pub use jwt::JwtArgs;
 pub use load::{Loaded, lenient, load};
 pub use source::Fault;
 
@@ -69,9 +71,13 @@ pub struct Args {
     /// With --source poll: so many bytes of WAL in which no transaction of others ended do not wake it
     #[arg(long, env = "DORMOUSE_POLL_HIBERNATE_DISTANCE", default_value_t = 1 << 20, value_name = "BYTES")]
     pub poll_hibernate_distance: u64,
-    /// Who may connect: `none` for everybody (on loopback only, unless --insecure), or a file of lines `credential client-id-prefix`
-    #[arg(long, env = "DORMOUSE_AUTH", default_value = "none", value_name = "none|FILE")]
+    /// Who may connect: `none` for everybody (on loopback only, unless --insecure), a file of lines
+    /// `credential client-id-prefix [expiry]`, or `jwt` for whoever has a good token
+    #[arg(long, env = "DORMOUSE_AUTH", default_value = "none", value_name = "none|FILE|jwt")]
     pub auth: String,
+    /// How tokens are judged.
+    #[command(flatten)]
+    pub jwt: JwtArgs,
     /// Serve everybody although others than this machine can connect
     #[arg(long, env = "DORMOUSE_INSECURE")]
     pub insecure: bool,
@@ -82,7 +88,8 @@ pub struct Args {
     /// Prove this often that replication makes progress, by a small message when nothing else moves
     #[arg(long, env = "DORMOUSE_HEARTBEAT", default_value = "30s", value_parser = duration)]
     pub heartbeat: Duration,
-    /// Let pages of this origin connect, beside the server's own; can be repeated
+    /// Let pages of this origin connect, beside the server's own, as in https://app.example or https://*.example.com;
+    /// can be repeated, `*` for every page
     #[arg(long = "origin", env = "DORMOUSE_ORIGINS", value_delimiter = ',')]
     pub origins: Vec<String>,
     /// How many hubs serve the sessions [default: one per processor]
@@ -205,11 +212,13 @@ impl Args {
     /// # Errors
     /// When everybody could, unasked, or the file of credentials is not usable.
     pub fn access(&self, address: SocketAddr) -> Result<Access, CommandError> {
-        if self.auth != "none" {
-            return Access::from_file(self.auth.as_ref(), self.origins.clone()).map_err(CommandError::Usage);
-        }
-        if address.ip().is_loopback() || self.insecure {
-            return Ok(Access::open(self.origins.clone(), self.insecure));
+        match self.auth.as_str() {
+            "jwt" => return Access::from_tokens(&self.jwt, &self.origins).map_err(CommandError::Usage),
+            "none" if address.ip().is_loopback() || self.insecure => {
+                return Access::open(&self.origins, self.insecure).map_err(CommandError::Usage);
+            }
+            "none" => {}
+            file => return Access::from_file(file.as_ref(), &self.origins).map_err(CommandError::Usage),
         }
         let message = "others than this machine could connect without a credential: give --auth FILE, listen on 127.0.0.1, or say --insecure";
         Err(CommandError::Usage(message.into()))

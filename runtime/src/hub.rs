@@ -20,6 +20,7 @@ use dormouse_core::ask::Incarnation;
 use dormouse_core::history::Announcement;
 use dormouse_core::hub::{Config, Sessions};
 use dormouse_core::session::{ClientId, SessionId};
+use dormouse_core::time::Timestamp;
 use dormouse_core::wire::Hello;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -168,9 +169,14 @@ pub struct Hub {
 
 impl Hub {
     /// Opens a session with its first message. `None` when the hub has ended.
-    pub async fn open(&self, outbox: Arc<Outbox>, hello: Hello) -> Option<SessionId> {
+    pub async fn open(
+        &self,
+        outbox: Arc<Outbox>,
+        hello: Hello,
+        credential_until: Option<Timestamp>,
+    ) -> Option<SessionId> {
         let (reply, session) = oneshot::channel();
-        self.tell(Event::Opened { outbox, hello: Box::new(hello), reply }).await;
+        self.tell(Event::Opened { outbox, hello: Box::new(hello), credential_until, reply }).await;
         session.await.ok()
     }
 

@@ -51,6 +51,8 @@ pub mod drive;
 #[cfg(feature = "server")]
 pub mod heartbeat;
 #[cfg(feature = "server")]
+pub mod http;
+#[cfg(feature = "server")]
 pub mod hub;
 #[cfg(feature = "server")]
 pub mod listener;

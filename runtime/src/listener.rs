@@ -11,6 +11,7 @@ mod upgrade;
 pub use operator::OperatorAccess;
 
 use crate::access::Access;
+use crate::clock::Clock;
 use crate::db::Database;
 use crate::heartbeat::Heartbeat;
 use crate::hub::Hubs;
@@ -46,7 +47,9 @@ pub struct Door {
     /// How TLS is spoken; `None` speaks plain HTTP.
     pub tls: Option<Acceptor>,
     /// Who may come in.
-    pub access: Access,
+    pub access: Arc<Access>,
+    /// The time that hubs are told.
+    pub clock: Clock,
     /// Who may look at what is for operators.
     pub operators: OperatorAccess,
     /// Whether replication makes progress.

@@ -1,5 +1,6 @@
 //! `dormouse serve`: Replication, the hubs and the listener of one process, from start to orderly end.
 
+use crate::access::Access;
 use crate::cli::CommandError;
 use crate::clock::Clock;
 use crate::config::Args;
@@ -37,7 +38,7 @@ const LEASE_TTL: Duration = Duration::from_secs(6);
 pub async fn run(args: Args) -> Result<(), CommandError> {
     let mut signals = Signals::listen()?;
     let address = args.address()?;
-    let access = args.access(address)?;
+    let access = Arc::new(args.access(address)?);
     let tls = args.tls().map_err(|fault| CommandError::Usage(fault.why))?;
     let operators = args.operators(address)?;
     let listener = TcpListener::bind(address).await;
@@ -47,17 +48,21 @@ pub async fn run(args: Args) -> Result<(), CommandError> {
     let database =
         database.map_err(|why| CommandError::Environment(format!("cannot use the database: {}", why.reason())))?;
 
-    let server = Server::start(&args, (access, operators.at(address)), tls.clone(), listener, database);
+    let server = Server::start(&args, (Arc::clone(&access), operators.at(address)), tls.clone(), listener, database);
     announce(address, tls.is_some());
     loop {
         tokio::select! {
             signalled = signals.next() => match signalled {
                 Signalled::End => break,
+
                 Signalled::Evict => {
                     tracing::info!("all hubs are dropped and built again");
                     server.hubs.evict_all().await;
                 }
-                Signalled::Reload => reload(tls.as_ref()),
+                Signalled::Reload => {
+                    access.reread();
+                    reload(tls.as_ref());
+                }
             },
             () = server.defect.cancelled() => break,
         }
@@ -104,7 +109,7 @@ struct Server {
 impl Server {
     fn start(
         args: &Args,
-        (access, operators): (crate::access::Access, OperatorAccess),
+        (access, operators): (Arc<Access>, OperatorAccess),
         tls: Option<Acceptor>,
         listener: TcpListener,
         database: Database,
@@ -155,9 +160,17 @@ impl Server {
         connection_tasks.spawn(beats);
         connection_tasks.spawn(marks);
 
+        let (watched, until) = (Arc::clone(&access), closing.clone());
+        connection_tasks.spawn(async move {
+            tokio::select! {
+                () = watched.keep_fresh() => {}
+                () = until.cancelled() => {}
+            }
+        });
         let door = Door {
             tls,
             access,
+            clock,
             operators,
             heartbeat,
             waiting,

@@ -63,7 +63,7 @@ pub async fn run(args: Args) -> Result<(), CommandError> {
     let anonymous = args.client_id.is_none() && args.store.is_none();
     let Source { client_id, scope, mode, printer } = source(&args)?;
     let mut options = Options::new(&args.url, &client_id).map_err(|wrong| CommandError::Usage(wrong.0))?;
-    options = options.with_credential(args.credential);
+    options = options.with_credential(args.credential).with_fixed_credential();
     options.security = Security::new(args.ca);
     options.security.check(&options.address).await.map_err(|wrong| CommandError::Environment(wrong.0))?;
     options.config.mode = mode;

@@ -128,7 +128,7 @@ async fn report(args: &Args) -> Result<Report, CommandError> {
     let options = |client_id: &str| {
         let options = Options::new(&args.url, client_id).map_err(|wrong| CommandError::Usage(wrong.0))?;
         let security = Security::new(args.ca.clone());
-        Ok(Options { security, ..options.with_credential(args.credential.clone()) })
+        Ok(Options { security, ..options.with_credential(args.credential.clone()).with_fixed_credential() })
     };
     let to_check = options("nobody")?;
     to_check.security.check(&to_check.address).await.map_err(|wrong| CommandError::Environment(wrong.0))?;

@@ -16,6 +16,9 @@ impl Client {
         match &self.phase {
             Phase::Ended => ensure!(self.timers.next().is_none(), "a client that has ended waits for nothing"),
             Phase::Waiting => ensure!(self.timers.is_set(Timer::Dial), "a client that is away will dial again"),
+            Phase::Expired => {
+                ensure!(self.timers.next().is_none(), "a client without a credential waits for nothing else")
+            }
             Phase::Settling => ensure!(!self.stores.is_empty(), "a client that settles waits for its store"),
             Phase::Dialling { .. } | Phase::Greeting { .. } => {
                 ensure!(self.timers.is_set(Timer::Patience), "dialling and greeting take a bounded time");

@@ -29,6 +29,8 @@ pub struct Config {
     /// Its credential, for hosts that cannot set headers. Left out of what is written down and printed.
     #[serde(skip)]
     pub token: Option<String>,
+    /// Whether a client whose credential has run out waits for another, instead of ending.
+    pub waits_for_credential: bool,
     /// Replica or thin.
     pub mode: Mode,
     /// Of its jitter.
@@ -67,6 +69,7 @@ impl Config {
             client,
             scope: Scope::All,
             token: None,
+            waits_for_credential: true,
             mode: Mode::Replica,
             seed: 0,
             ack_every: Duration::from_secs(1),

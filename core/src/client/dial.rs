@@ -49,6 +49,7 @@ impl Client {
         }
         self.last_socket.0 += 1;
         self.counts.dialled += 1;
+        self.credentials_used = self.credentials;
         let socket = self.last_socket;
         self.phase = Phase::Dialling { socket };
         self.timers.set(Timer::Patience, now + self.config.dial_timeout);
@@ -84,7 +85,12 @@ impl Client {
         }
     }
 
-    pub(super) fn on_welcome(&mut self, client: ClientId, from: Option<Waypoint>) {
+    pub(super) fn on_welcome(
+        &mut self,
+        client: ClientId,
+        from: Option<Waypoint>,
+        credential_expires_in_ms: Option<u64>,
+    ) {
         let Phase::Greeting { socket } = self.phase else { return };
         self.counts.welcomed += 1;
         self.config.client = client;
@@ -98,6 +104,9 @@ impl Client {
             Mode::Thin => from,
         };
         self.phase = Phase::Open(Box::new(Session::new(socket, stage, position)));
+        if credential_expires_in_ms.is_some() {
+            self.notify(Notice::CredentialGood { expires_in_ms: credential_expires_in_ms });
+        }
     }
 
     pub(super) fn on_heard(&mut self, now: Timestamp, socket: SocketId) {
@@ -140,6 +149,7 @@ impl Client {
         let code = fault.code;
         self.notify(Notice::Fault(fault.clone()));
         match code {
+            FaultCode::Expired => self.on_expired(now, fault),
             FaultCode::GoingAway => self.come_back_elsewhere(now),
             code if code.worth_retrying() => self.come_back(now),
             _ => self.end(Some(fault)),
@@ -176,7 +186,7 @@ impl Client {
     }
 
     /// Closes the connection, if there is one, with all that belongs to it.
-    fn close(&mut self) {
+    pub(super) fn close(&mut self) {
         if let Some(socket) = self.socket() {
             self.push(Output::Close { socket });
         }

@@ -4,7 +4,7 @@ use crate::ask::{Answer, Ask, Incarnation};
 use crate::fault::{Failure, Malformed, PeerFault, ResyncReason};
 use crate::position::Waypoint;
 use crate::store::{Held, Store};
-use crate::wire::{ClientMessage, ServerMessage};
+use crate::wire::{ClientMessage, Secret, ServerMessage};
 use serde::{Deserialize, Serialize};
 
 /// One dialled connection of a client; the machine counts them.
@@ -55,6 +55,12 @@ pub enum Input {
     },
     /// Answers [`Output::Store`].
     Stored(Answer<Store>),
+    /// The application has a new credential; greetings and dials from now on use it.
+    CredentialProvided {
+        /// For greetings that carry it; hosts that set headers keep it to themselves.
+        #[serde(skip)]
+        token: Option<Secret>,
+    },
 }
 
 /// Commands.
@@ -79,6 +85,11 @@ pub enum Output {
     },
     /// Close a connection.
     Close {
+        /// Which.
+        socket: SocketId,
+    },
+    /// Send the newest credential on a connection, in a message `credential`. The host has it.
+    SendCredential {
         /// Which.
         socket: SocketId,
     },
@@ -108,6 +119,13 @@ pub enum Notice {
         /// Why.
         reason: ResyncReason,
     },
+    /// The server said how long the credential is good for.
+    CredentialGood {
+        /// From now; `None`: for good.
+        expires_in_ms: Option<u64>,
+    },
+    /// The credential has run out, and the client waits for the application to provide another.
+    CredentialWanted,
     /// The server closed the session with a fault.
     Fault(PeerFault),
     /// The store could not carry out a transaction. The client goes on from what is durably held, after a wait.

@@ -31,7 +31,9 @@ impl Client {
                     }
                 }
                 _ => match message {
-                    ServerMessage::Welcome { client, from, .. } => self.on_welcome(client, from),
+                    ServerMessage::Welcome { client, from, credential_expires_in_ms, .. } => {
+                        self.on_welcome(client, from, credential_expires_in_ms);
+                    }
                     _ => self.come_back(now), // Nothing is promised before the welcome.
                 },
             },
@@ -57,6 +59,7 @@ impl Client {
                 }
                 ServerMessage::Live => self.on_live(),
                 ServerMessage::Resync { reason } => self.on_resync(reason),
+                ServerMessage::Credential { expires_in_ms } => self.on_credential_good(expires_in_ms),
                 ServerMessage::Schema(_) => {} // The codec has filled it in wherever it is used.
                 ServerMessage::Welcome { .. } => self.on_hole(now), // Only a greeting is welcome, and once.
                 ServerMessage::Fault(fault) => self.on_fault(now, fault),

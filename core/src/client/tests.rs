@@ -144,7 +144,14 @@ impl Run {
     fn welcome(&mut self, from: Option<Waypoint>) {
         let client = client_id();
         let head = Position::after(Lsn(0x100));
-        self.receive(ServerMessage::Welcome { client, era: ERA, schema: SchemaVersion(1), head, from });
+        self.receive(ServerMessage::Welcome {
+            client,
+            era: ERA,
+            schema: SchemaVersion(1),
+            head,
+            from,
+            credential_expires_in_ms: None,
+        });
     }
 
     fn page(&mut self, page: Page) {
@@ -255,6 +262,7 @@ fn words(output: &Output) -> String {
         Output::Dial { socket } => format!("dial {}", socket.0),
         Output::Send { socket, message } => format!("send {} {}", socket.0, client_words(message)),
         Output::Ping { socket } => format!("ping {}", socket.0),
+        Output::SendCredential { socket } => format!("send {} the credential", socket.0),
         Output::Close { socket } => format!("close {}", socket.0),
         Output::Store(ask) => format!("store {}", store_words(&ask.question.request)),
         Output::Notify(notice) => format!("tell {}", notice_words(notice)),
@@ -273,6 +281,7 @@ fn client_words(message: &ClientMessage) -> String {
         }
         ClientMessage::Ack { through } => format!("ack {}", through.position),
         ClientMessage::Staged { backfill, n } => format!("staged {}.{n}", backfill.0),
+        ClientMessage::Credential(_) => "a credential".into(),
         ClientMessage::Bye => "bye".into(),
     }
 }
@@ -301,6 +310,7 @@ fn server_words(message: &ServerMessage) -> String {
     match message {
         ServerMessage::Welcome { from: Some(from), .. } => format!("welcome from {}", from.position),
         ServerMessage::Welcome { from: None, .. } => "welcome to a backfill".into(),
+        ServerMessage::Credential { .. } => "the credential is good".into(),
         ServerMessage::Schema(relation) => format!("schema {}", relation.full_name()),
         ServerMessage::Chunk { backfill, n, chunk } => format!("chunk {}.{n} with {}", backfill.0, chunk.rows.len()),
         ServerMessage::Seam { backfill, n, page, complete } => seam_words(*backfill, *n, page.as_ref(), *complete),
@@ -314,6 +324,9 @@ fn server_words(message: &ServerMessage) -> String {
 fn notice_words(notice: &Notice) -> String {
     let place = |at: &Waypoint| at.position.to_string();
     match notice {
+        Notice::CredentialGood { expires_in_ms: Some(ms) } => format!("the credential is good for {ms} ms"),
+        Notice::CredentialGood { expires_in_ms: None } => "the credential is good".into(),
+        Notice::CredentialWanted => "a credential is wanted".into(),
         Notice::Phase(phase) => format!("phase {phase:?}"),
         Notice::Applied { shown } => format!("applied {}", place(shown)),
         Notice::Live { shown } => format!("live {}", shown.as_ref().map_or("nowhere".into(), place)),

@@ -48,6 +48,8 @@ pub(super) enum Timer {
     Lag,
     /// Spools that nobody uses are dropped.
     Spools,
+    /// The first credential runs out.
+    Credential,
     /// The hub may hibernate.
     Idle,
 }
@@ -93,6 +95,8 @@ pub(super) struct Desk {
     pub suspect: Option<Position>,
     pub last_activity: Timestamp,
     pub draining: bool,
+    /// When the sessions' credentials run out.
+    pub expiries: BTreeSet<(Timestamp, SessionId)>,
     backfills: u64,
 }
 
@@ -125,6 +129,7 @@ impl Desk {
             suspect: None,
             last_activity: Timestamp::ZERO,
             draining: false,
+            expiries: BTreeSet::new(),
             backfills: 0,
         }
     }
@@ -175,6 +180,7 @@ impl Desk {
             schema: peer.schema,
             scope: self.scopes.get(peer.scope),
             expires_at: peer.expires_at,
+            credential_until: peer.credential_until,
             told_live: peer.fresh == super::session::Fresh::Told,
             position: served.flow().map(|flow| flow.acked),
         };

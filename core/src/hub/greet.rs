@@ -1,6 +1,7 @@
 //! Greeting: the epoch is taken, which fences older sessions of the client; then the position that it claims is judged.
 
 use super::backfill::Backfill;
+use super::credential::expires_in_ms;
 use super::desk::{Desk, Judging};
 use super::reads::refused;
 use super::registry::{renew_at, replaced};
@@ -200,6 +201,7 @@ impl Hub {
         let peer = Peer {
             id,
             epoch,
+            credential_until: session.credential_until,
             scope: desk.scopes.take(&greeted.hello.scope),
             era: head.era(),
             schema: head.schema(),
@@ -213,7 +215,8 @@ impl Hub {
         desk.timers.set_at_latest(super::desk::Timer::Renew, peer.renew_at);
         let from = if let Welcome::From(claim) = welcome { Some(claim) } else { None };
         let (era, schema, head) = (head.era(), head.schema(), head.position());
-        desk.send(id, ServerMessage::Welcome { client, era, schema, head, from });
+        let credential_expires_in_ms = expires_in_ms(session.credential_until, now);
+        desk.send(id, ServerMessage::Welcome { client, era, schema, head, from, credential_expires_in_ms });
         desk.want_covered(judged.mark);
         let serve = match from {
             Some(claim) => Serve::CatchUp { flow: Flow::at(claim), reading: None },

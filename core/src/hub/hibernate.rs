@@ -34,6 +34,7 @@ impl Hub {
                 }
             }
         }
+        self.close_expired(now);
         if !self.slab.is_empty() {
             self.desk.ask_head();
         }
@@ -42,11 +43,13 @@ impl Hub {
 
     /// A session as its attachment tells it. It goes on once the head is known.
     fn rebuild(&mut self, id: SessionId, attachment: Attachment, now: Timestamp) {
-        let Attachment { client, epoch, era, schema, scope, expires_at, told_live, position } = attachment;
+        let Attachment { client, epoch, era, schema, scope, expires_at, credential_until, told_live, position } =
+            attachment;
         let desk = &mut self.desk;
         let peer = Peer {
             id,
             epoch,
+            credential_until,
             scope: desk.scopes.take(&scope),
             era,
             schema,
@@ -68,7 +71,8 @@ impl Hub {
             desk.markless.push(id);
         }
         let client = peer.client.clone();
-        self.slab.put(Session { id, phase: Phase::Served(Served { peer, serve }) });
+        desk.expect_expiry(id, credential_until);
+        self.slab.put(Session { id, credential_until, phase: Phase::Served(Served { peer, serve }) });
         let other = match self.clients.entry(client.clone()) {
             Entry::Vacant(vacant) => {
                 vacant.insert(id);
@@ -114,7 +118,7 @@ impl Hub {
         }
         self.desk.drop_spools(true, now);
         self.desk.set_after(Timer::Idle, self.desk.config.hibernate_after, now); // The offer may be declined.
-        self.desk.outputs.push_back(Output::Hibernate { alarm: self.first_renewal() });
+        self.desk.outputs.push_back(Output::Hibernate { alarm: self.alarm() });
     }
 
     /// Whether everything that matters is in the database, at the clients, or attached to their sockets. A read of the head

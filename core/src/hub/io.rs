@@ -29,6 +29,15 @@ pub enum Input {
     Opened {
         /// The host allotted it.
         session: SessionId,
+        /// When the credential runs out; `None`: never.
+        credential_until: Option<Timestamp>,
+    },
+    /// A session's credential is good until another time: it showed a new one, or the host's rules changed.
+    CredentialRenewed {
+        /// Whose.
+        session: SessionId,
+        /// When it runs out now; `None`: never.
+        until: Option<Timestamp>,
     },
     /// A frame came.
     Received {

@@ -13,6 +13,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Session {
     pub id: SessionId,
+    /// When the credential runs out; `None`: never.
+    pub credential_until: Option<Timestamp>,
     pub phase: Phase,
 }
 
@@ -60,6 +62,8 @@ pub(super) struct Peer {
     pub id: SessionId,
     pub client: ClientId,
     pub epoch: Epoch,
+    /// As the session's, to be kept with the socket.
+    pub credential_until: Option<Timestamp>,
     pub scope: ScopeId,
     pub era: Era,
     pub schema: SchemaVersion,

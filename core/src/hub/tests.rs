@@ -4,6 +4,7 @@
 //! LSN of 0x1n goes to `public.b` as well, when `n` is odd.
 
 mod backfill;
+mod credential;
 mod greeting;
 mod hibernation;
 mod live;
@@ -191,7 +192,7 @@ impl Script {
 
     fn opened(&mut self, session: u64) -> &mut Self {
         self.title(&format!("#{session} opens"));
-        self.feed(Input::Opened { session: id(session) })
+        self.feed(Input::Opened { session: id(session), credential_until: None })
     }
 
     fn received(&mut self, session: u64, message: ClientMessage) -> &mut Self {
@@ -402,6 +403,7 @@ impl Script {
             ServerMessage::Page(page) => {
                 format!("page {}..{}: {}", page.after, page.through.position, transactions(page))
             }
+            ServerMessage::Credential { expires_in_ms } => format!("the credential is good for {expires_in_ms:?} ms"),
             ServerMessage::Live => "live".into(),
             ServerMessage::Resync { reason } => format!("resync: {reason:?}"),
             ServerMessage::Fault(fault) => format!("fault {}", fault.code.as_str()),

@@ -22,6 +22,7 @@ impl Hub {
             Timer::Poll => self.on_poll(now),
             Timer::Lag => self.on_lag(now),
             Timer::Spools => self.desk.drop_spools(false, now),
+            Timer::Credential => {} // Whose credential has run out was closed before anything else.
             Timer::Idle => self.on_idle(now),
         }
     }

@@ -9,10 +9,11 @@ use dormouse_core::client::{Client as Machine, ClientPhase, Config, Input, Notic
 use dormouse_core::fault::Failure;
 use dormouse_core::machine::Machine as _;
 use dormouse_core::store::{Held, Store as StoreQuestion, StoreRequest};
-use dormouse_core::wire::{ClientMessage, ServerMessage};
+use dormouse_core::wire::{ClientMessage, Secret, ServerMessage};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::JoinSet;
 
@@ -54,6 +55,8 @@ pub(super) struct Tell {
 pub(super) enum Command {
     /// That it ends, and perhaps that the server forgets it.
     Stop { forget: bool },
+    /// That it shows another credential from now on.
+    UseCredential(Secret),
     /// That it greets once more, unless it has since the greeting of this number.
     Greet { since: u64 },
 }
@@ -133,6 +136,10 @@ impl<S: Store> Driver<S> {
     fn carry_out(&mut self, command: Command) {
         match command {
             Command::Stop { forget } => self.handle(Input::Stopping { forget }),
+            Command::UseCredential(credential) => {
+                self.options.config.token = Some(credential.reveal().into());
+                self.handle(Input::CredentialProvided { token: None });
+            }
             Command::Greet { since } if self.status.borrow().greetings <= since => {
                 let open: Vec<_> = self.sockets.drain().map(|(socket, _)| socket).collect();
                 for socket in open {
@@ -165,6 +172,10 @@ impl<S: Store> Driver<S> {
                 Output::Dial { socket } => self.dial(socket),
                 Output::Send { socket, message } => self.send(socket, Outgoing::Message(message)),
                 Output::Ping { socket } => self.send(socket, Outgoing::Ping),
+                Output::SendCredential { socket } => {
+                    let credential = Secret::new(self.options.config.token.as_deref().unwrap_or_default());
+                    self.send(socket, Outgoing::Message(ClientMessage::Credential(credential)));
+                }
                 Output::Close { socket } => drop(self.sockets.remove(&socket)),
                 Output::Store(ask) => self.ask_store(ask),
                 Output::Notify(notice) => self.notify(notice),
@@ -238,6 +249,12 @@ impl<S: Store> Driver<S> {
                 status.resyncs += 1;
                 status.live = false;
             }
+            Notice::CredentialGood { expires_in_ms } => {
+                let good_for = expires_in_ms.map(Duration::from_millis);
+                status.credential_until = good_for.and_then(|good_for| Instant::now().checked_add(good_for));
+                status.credential_wanted = false;
+            }
+            Notice::CredentialWanted => status.credential_wanted = true,
             Notice::StoreFailed(failure) => status.store_failure = Some(failure.clone()),
             Notice::Fault(fault) => status.fault = Some(fault.clone()),
             Notice::Stopped { fault } => {

@@ -84,14 +84,22 @@ impl From<OpenError> for DialError {
     }
 }
 
+/// What the body of a refused upgrade says.
+#[derive(serde::Deserialize)]
+struct Refusal {
+    error: PeerFault,
+}
+
 fn refusal(response: &Response<Option<Vec<u8>>>) -> DialError {
     let body = response.body().as_deref().map(String::from_utf8_lossy).unwrap_or_default();
     let message = format!("the server answered {}: {}", response.status(), body.trim());
-    let code = match response.status() {
-        StatusCode::UNAUTHORIZED => FaultCode::Unauthorized,
-        StatusCode::FORBIDDEN => FaultCode::Forbidden,
-        StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND => FaultCode::UnknownVersion,
-        _ => return DialError::Unreachable(message),
+    let said = response.body().as_deref().and_then(|body| serde_json::from_slice::<Refusal>(body).ok());
+    let code = match (said, response.status()) {
+        (Some(refusal), _) => refusal.error.code,
+        (None, StatusCode::UNAUTHORIZED) => FaultCode::Unauthorized,
+        (None, StatusCode::FORBIDDEN) => FaultCode::Forbidden,
+        (None, StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND) => FaultCode::UnknownVersion,
+        (None, _) => return DialError::Unreachable(message),
     };
     DialError::Refused(PeerFault::new(code, message))
 }

@@ -58,7 +58,7 @@ impl Socket {
         assert_eq!(hello.token, None, "the credential is in the header alone");
         let client = ClientId::new("c").expect("valid");
         let (era, schema, head) = (head.era, head.schema, head.position);
-        self.send(ServerMessage::Welcome { client, era, schema, head, from }).await;
+        self.send(ServerMessage::Welcome { client, era, schema, head, from, credential_expires_in_ms: None }).await;
         hello.resume
     }
 }

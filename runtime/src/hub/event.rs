@@ -7,6 +7,7 @@ use dormouse_core::fault::Malformed;
 use dormouse_core::history::Announcement;
 use dormouse_core::hub::{ClosedReason, Input};
 use dormouse_core::session::SessionId;
+use dormouse_core::time::Timestamp;
 use dormouse_core::wire::{ClientMessage, Hello};
 use std::sync::Arc;
 use tokio::sync::oneshot;
@@ -20,6 +21,8 @@ pub enum Event {
         outbox: Arc<Outbox>,
         /// Its greeting, without the credential.
         hello: Box<Hello>,
+        /// When its credential runs out; `None`: never.
+        credential_until: Option<Timestamp>,
         /// Gets the session's name.
         reply: oneshot::Sender<SessionId>,
     },
@@ -29,6 +32,13 @@ pub enum Event {
         session: SessionId,
         /// What the codec made of it.
         message: Result<ClientMessage, Malformed>,
+    },
+    /// A session's credential is good until another time.
+    CredentialRenewed {
+        /// Whose.
+        session: SessionId,
+        /// When it runs out now; `None`: never.
+        until: Option<Timestamp>,
     },
     /// A socket is gone.
     Closed {

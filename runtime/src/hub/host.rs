@@ -95,7 +95,9 @@ impl Host for HubHost {
 
     fn wakes(&self, event: &Event) -> bool {
         match event {
-            Event::Opened { .. } | Event::Received { .. } | Event::Closed { .. } => true,
+            Event::Opened { .. } | Event::Received { .. } | Event::CredentialRenewed { .. } | Event::Closed { .. } => {
+                true
+            }
             Event::Announced(_) | Event::Drain => !self.sockets.is_empty(),
             Event::Answered(_) | Event::Evict | Event::Count(_) | Event::Look(_) => false,
         }
@@ -111,9 +113,9 @@ impl Host for HubHost {
 
     fn on_event(&mut self, event: Event, facts: &mut Vec<Input>) -> Step {
         match event {
-            Event::Opened { outbox, hello, reply } => {
+            Event::Opened { outbox, hello, credential_until, reply } => {
                 let session = self.sockets.insert(outbox);
-                facts.push(Input::Opened { session });
+                facts.push(Input::Opened { session, credential_until });
                 facts.push(Input::Received { session, message: Ok(ClientMessage::Hello(*hello)) });
                 let _ = reply.send(session); // A socket's task that is gone has its outbox closed below, by the hub's timeout.
             }
@@ -121,6 +123,11 @@ impl Host for HubHost {
                 self.tally.received();
                 if self.sockets.get_mut(session).is_some() {
                     facts.push(Input::Received { session, message });
+                }
+            }
+            Event::CredentialRenewed { session, until } => {
+                if self.sockets.get_mut(session).is_some() {
+                    facts.push(Input::CredentialRenewed { session, until });
                 }
             }
             Event::Closed { session, reason } => {
@@ -226,6 +233,7 @@ impl HubHost {
         let Some(entry) = self.sockets.get_mut(session) else { return }; // It closed while the hub worked for it.
         if entry.outbox.push(frame).is_err() {
             tracing::warn!(%session, "a client that acknowledges without reading is closed");
+            self.surroundings.metrics.refused(FaultCode::TooSlow);
             entry.outbox.close([encode_close(Some(FaultCode::TooSlow))]); // Its task tells us that it is gone.
         }
     }

@@ -1,27 +1,35 @@
 //! One WebSocket from its greeting to its end.
 
 use super::Door;
+use crate::access::Proof;
 use crate::hub::{Event, Hub};
 use crate::socket::{Heard, Socket, encode_close, encode_message};
 use dormouse_core::fault::{FaultCode, Malformed, PeerFault};
 use dormouse_core::hub::ClosedReason;
 use dormouse_core::limits::CLIENT_FRAME_BYTES_MAX;
-use dormouse_core::session::SessionId;
+use dormouse_core::session::{ClientId, SessionId};
+use dormouse_core::time::Timestamp;
 use dormouse_core::wire::json::decode_client;
 use dormouse_core::wire::{ClientMessage, Hello, ServerMessage};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
 
-/// Attends to a socket: the greeting is judged here, all that follows by the client's hub.
+/// Two readings of the wall clock against the process' own may differ by this much and mean the same moment.
+const CLOCKS_DIFFER: Duration = Duration::from_secs(1);
+
+/// Attends to a socket: the greeting and credentials are judged here, all else by the client's hub.
 pub(super) async fn attend<S: AsyncRead + AsyncWrite + Send + Unpin>(
     door: &Door,
     stream: S,
     read_ahead: Vec<u8>,
-    credential: Option<String>,
+    proof: Proof,
 ) {
     let mut socket = Socket::new(stream, read_ahead, door.silence).await;
-    let fault = match Box::pin(greet(door, &mut socket, credential)).await {
-        Ok((hub, session)) => listen(&mut socket, &hub, session).await,
+    let mut changes = door.access.changes();
+    let fault = match Box::pin(greet(door, &mut socket, proof)).await {
+        Ok(guest) => listen(door, &mut socket, guest, &mut changes).await,
         Err(fault) => fault,
     };
     if let Some(fault) = fault {
@@ -33,12 +41,23 @@ pub(super) async fn attend<S: AsyncRead + AsyncWrite + Send + Unpin>(
     Box::pin(socket.finish()).await;
 }
 
+/// Whoever has greeted.
+struct Guest {
+    hub: Hub,
+    session: SessionId,
+    client: ClientId,
+    /// What was proved last, to be judged again when the rules change.
+    proof: Proof,
+    /// As the hub knows it.
+    until: Option<Timestamp>,
+}
+
 /// Waits for the greeting and takes it to its hub. An error without a fault is a connection that ended.
 async fn greet<S: AsyncRead + AsyncWrite + Send + Unpin>(
     door: &Door,
     socket: &mut Socket<S>,
-    credential: Option<String>,
-) -> Result<(Hub, SessionId), Option<PeerFault>> {
+    proof: Proof,
+) -> Result<Guest, Option<PeerFault>> {
     let heard = tokio::select! {
         heard = tokio::time::timeout(door.greet_timeout, socket.next()) => {
             heard.map_err(|_| PeerFault::new(FaultCode::TooSlow, "no greeting came in time"))?
@@ -46,11 +65,15 @@ async fn greet<S: AsyncRead + AsyncWrite + Send + Unpin>(
         () = door.closing.cancelled() => return Err(Some(going_away())),
     };
     let mut hello = hello(heard)?;
-    let credential = hello.token.take().or(credential);
-    door.access.judge_client(credential.as_deref(), &hello.client)?;
-    let hub = door.hubs.of(&hello.client);
-    let session = hub.open(Arc::clone(socket.outbox()), hello).await.ok_or_else(going_away)?;
-    Ok((hub, session))
+    let proof = match hello.token.take() {
+        Some(credential) => door.access.judge(Some(&credential)).await?,
+        None => proof,
+    };
+    let client = hello.client.clone();
+    let until = door.access.admit(&proof, &client, door.clock)?;
+    let hub = door.hubs.of(&client);
+    let session = hub.open(Arc::clone(socket.outbox()), hello, until).await.ok_or_else(going_away)?;
+    Ok(Guest { hub, session, client, proof, until })
 }
 
 fn hello(heard: Heard) -> Result<Hello, Option<PeerFault>> {
@@ -69,24 +92,68 @@ fn hello(heard: Heard) -> Result<Hello, Option<PeerFault>> {
 
 /// Carries what is heard to the hub until the socket ends. The fault, if any, is one that the hub knows nothing of.
 async fn listen<S: AsyncRead + AsyncWrite + Send + Unpin>(
+    door: &Door,
     socket: &mut Socket<S>,
-    hub: &Hub,
-    session: SessionId,
+    mut guest: Guest,
+    changes: &mut watch::Receiver<u64>,
 ) -> Option<PeerFault> {
     let (reason, fault) = loop {
-        match socket.next().await {
-            Heard::Text(text) => {
-                let message = decode_client(&text).map(without_credential);
-                hub.tell(Event::Received { session, message }).await;
-            }
+        let heard = tokio::select! {
+            heard = socket.next() => heard,
+            Ok(()) = changes.changed() => match guest.judge_again(door).await {
+                Ok(()) => continue,
+                Err(fault) => break (ClosedReason::Broken, Some(fault)),
+            },
+        };
+        match heard {
+            Heard::Text(text) => match decode_client(&text) {
+                Ok(ClientMessage::Credential(credential)) => {
+                    if let Err(fault) = Box::pin(guest.renew(door, credential.reveal())).await {
+                        break (ClosedReason::Broken, Some(fault));
+                    }
+                }
+                message => {
+                    let (session, message) = (guest.session, message.map(without_credential));
+                    guest.hub.tell(Event::Received { session, message }).await;
+                }
+            },
             Heard::TooLarge => break (ClosedReason::Broken, Some(too_large())),
             Heard::Garbage(why) => break (ClosedReason::Broken, Some(PeerFault::new(FaultCode::Malformed, why))),
             Heard::Gone(reason) => break (reason, None),
             Heard::Finished => break (ClosedReason::Broken, None), // The hub closed it, and knows.
         }
     };
-    hub.tell(Event::Closed { session, reason }).await;
+    guest.hub.tell(Event::Closed { session: guest.session, reason }).await;
     fault
+}
+
+impl Guest {
+    /// Judges a new credential. The client that it is for stays the same.
+    async fn renew(&mut self, door: &Door, credential: &str) -> Result<(), PeerFault> {
+        let proof = door.access.judge(Some(credential)).await?;
+        self.until = door.access.admit(&proof, &self.client, door.clock)?;
+        self.proof = proof;
+        self.tell_until().await;
+        Ok(())
+    }
+
+    /// Judges what was proved by the rules as they are now.
+    async fn judge_again(&mut self, door: &Door) -> Result<(), PeerFault> {
+        let until = door.access.admit(&self.proof, &self.client, door.clock)?;
+        let differs = match (until, self.until) {
+            (Some(until), Some(before)) => until.since(before).max(before.since(until)) > CLOCKS_DIFFER,
+            (until, before) => until != before,
+        };
+        if differs {
+            self.until = until;
+            self.tell_until().await;
+        }
+        Ok(())
+    }
+
+    async fn tell_until(&self) {
+        self.hub.tell(Event::CredentialRenewed { session: self.session, until: self.until }).await;
+    }
 }
 
 /// A second greeting is judged by the hub, which must not see a credential.

@@ -1,6 +1,7 @@
 //! The upgrade of a request to a WebSocket: everything that can be judged before the first frame.
 
 use super::{Door, Place, attend};
+use crate::access::Proof;
 use async_tungstenite::tungstenite::handshake::derive_accept_key;
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -17,7 +18,7 @@ use tokio_rustls::server::TlsStream;
 
 /// Answers a request for a WebSocket, and attends to it once it is open.
 pub(super) async fn upgrade(State(door): State<Arc<Door>>, mut request: Request) -> Response {
-    let accepted = match judge(&door, request.headers()) {
+    let accepted = match judge(&door, request.headers()).await {
         Ok(accepted) => accepted,
         Err(refusal) => {
             door.metrics.refused(refusal.fault.code);
@@ -34,10 +35,10 @@ pub(super) async fn upgrade(State(door): State<Arc<Door>>, mut request: Request)
             Ok(upgraded) => {
                 // The stream below hyper is attended to directly. A plain one, being the most frequent, is looked for first.
                 match unwrap::<TcpStream>(upgraded) {
-                    Ok((stream, read_ahead)) => attend::attend(&door, stream, read_ahead, accepted.credential).await,
+                    Ok((stream, read_ahead)) => attend::attend(&door, stream, read_ahead, accepted.proof).await,
                     Err(upgraded) => match unwrap::<TlsStream<TcpStream>>(upgraded) {
                         Ok((stream, read_ahead)) => {
-                            Box::pin(attend::attend(&door, stream, read_ahead, accepted.credential)).await;
+                            Box::pin(attend::attend(&door, stream, read_ahead, accepted.proof)).await;
                         }
                         Err(_) => tracing::error!("a connection is neither TCP nor TLS"),
                     },
@@ -65,7 +66,7 @@ fn unwrap<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(upgraded: Upgraded
 
 struct Accepted {
     answer: String,
-    credential: Option<String>,
+    proof: Proof,
 }
 
 /// Why a request is not upgraded.
@@ -75,7 +76,7 @@ struct Refusal {
     fault: PeerFault,
 }
 
-fn judge(door: &Door, headers: &HeaderMap) -> Result<Accepted, Refusal> {
+async fn judge(door: &Door, headers: &HeaderMap) -> Result<Accepted, Refusal> {
     let key = headers.get(header::SEC_WEBSOCKET_KEY);
     let key =
         key.filter(|_| names(headers, &header::UPGRADE, "websocket") && names(headers, &header::CONNECTION, "upgrade"));
@@ -88,9 +89,8 @@ fn judge(door: &Door, headers: &HeaderMap) -> Result<Accepted, Refusal> {
         return Err(PeerFault::new(FaultCode::UnknownVersion, message).into());
     }
     door.access.judge_origin(text(headers, &header::ORIGIN), text(headers, &header::HOST))?;
-    let credential = bearer(headers)?;
-    door.access.judge_credential(credential)?;
-    Ok(Accepted { answer: derive_accept_key(key.as_bytes()), credential: credential.map(Into::into) })
+    let proof = door.access.judge(bearer(headers)?).await?;
+    Ok(Accepted { answer: derive_accept_key(key.as_bytes()), proof })
 }
 
 fn bearer(headers: &HeaderMap) -> Result<Option<&str>, PeerFault> {
@@ -122,8 +122,12 @@ fn not_a_websocket(message: &str) -> Refusal {
 impl From<PeerFault> for Refusal {
     fn from(fault: PeerFault) -> Self {
         let (status, header) = match fault.code {
-            FaultCode::Unauthorized => (StatusCode::UNAUTHORIZED, Some((header::WWW_AUTHENTICATE, "Bearer"))),
+            FaultCode::Unauthorized | FaultCode::Expired => {
+                (StatusCode::UNAUTHORIZED, Some((header::WWW_AUTHENTICATE, "Bearer")))
+            }
             FaultCode::Forbidden => (StatusCode::FORBIDDEN, None),
+            FaultCode::TooMany => (StatusCode::TOO_MANY_REQUESTS, Some((header::RETRY_AFTER, "5"))),
+            FaultCode::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, Some((header::RETRY_AFTER, "5"))),
             FaultCode::Internal => (StatusCode::INTERNAL_SERVER_ERROR, None),
             _ => (StatusCode::BAD_REQUEST, None),
         };

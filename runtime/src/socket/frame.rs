@@ -38,6 +38,8 @@ const fn close_number(code: FaultCode) -> u16 {
         FaultCode::Malformed
         | FaultCode::UnknownVersion
         | FaultCode::Unauthorized
+        | FaultCode::Expired
+        | FaultCode::TooMany
         | FaultCode::Forbidden
         | FaultCode::UnknownScope
         | FaultCode::FromTheFuture

@@ -89,6 +89,7 @@ impl Store for Printer {
             Notice::Live { .. } => self.lines.phase(ClientPhase::Live, status, &mut text),
             Notice::Fault(fault) => eprintln!("dormouse: {} ({})", fault.message, fault.code.as_str()),
             Notice::Resync { reason } => eprintln!("dormouse: everything comes again: {reason:?}"),
+            Notice::CredentialGood { .. } | Notice::CredentialWanted => {}
             Notice::Applied { .. } | Notice::StoreFailed(_) | Notice::Stopped { .. } => {}
         }
         let _ = print(&text); // The next transaction finds out that nobody reads.

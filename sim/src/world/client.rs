@@ -127,6 +127,7 @@ impl World {
                 self.client_says(client, &message);
                 self.send_to_server(id, message);
             }
+            Output::SendCredential { .. } => {} // No application of this world provides one.
             Output::Ping { socket } => {
                 if let Some(id) = self.network.of_client(client, life, socket) {
                     self.push_to_server(id, super::network::ToServer::Ping);
@@ -153,7 +154,7 @@ impl World {
                 let verdict = self.oracle.acknowledged(client, holding, through);
                 self.verdict(Entity::Client(client), verdict);
             }
-            ClientMessage::Staged { .. } | ClientMessage::Bye => {}
+            ClientMessage::Staged { .. } | ClientMessage::Credential(_) | ClientMessage::Bye => {}
         }
     }
 
@@ -185,6 +186,7 @@ impl World {
                     self.clients[client as usize].live = false;
                 }
             }
+            Notice::CredentialGood { .. } | Notice::CredentialWanted => {}
             Notice::Applied { .. } | Notice::Resync { .. } | Notice::Fault(_) | Notice::StoreFailed(_) => {}
         }
     }

@@ -141,7 +141,7 @@ impl World {
         let input = Box::new(client::Input::Connected { socket });
         self.plan_in(Duration::from_micros(CLOSE_US), Event::ClientHears { client, life, input });
         let session = self.network.connections[&id].session;
-        self.feed_hub(hub, hub::Input::Opened { session }, Probe::HubWokeByMessage);
+        self.feed_hub(hub, hub::Input::Opened { session, credential_until: None }, Probe::HubWokeByMessage);
     }
 
     fn accept(&mut self, client: u8, client_life: u64, socket: SocketId, hub: u8) -> u64 {

@@ -243,7 +243,14 @@ fn the_welcome_may_give_another_name() {
     run.connect();
     let client = ClientId::new("c-2").expect("valid");
     let head = Position::ZERO;
-    run.receive(ServerMessage::Welcome { client, era: ERA, schema: SchemaVersion(1), head, from: None });
+    run.receive(ServerMessage::Welcome {
+        client,
+        era: ERA,
+        schema: SchemaVersion(1),
+        head,
+        from: None,
+        credential_expires_in_ms: None,
+    });
     run.closed();
     run.pass(Duration::from_millis(300));
     run.connect();

@@ -12,6 +12,7 @@ fn message() -> impl Strategy<Value = ServerMessage> {
             schema: SchemaVersion(1),
             head: Position::after(Lsn(0x100)),
             from: at.map(|at| boundary(at * 0x10)),
+            credential_expires_in_ms: None,
         }),
         1 => Just(ServerMessage::Schema(relation())),
         4 => (1u64..3, 0u32..3).prop_map(|(backfill, n)| chunk(backfill, n, &[1, 2])),

@@ -7,7 +7,7 @@ use crate::fault::{FaultCode, Malformed, PeerFault, ResyncReason};
 use crate::limits::SCOPE_TABLES_MAX;
 use crate::position::{CommitTime, Era, Lsn, Position, SchemaVersion, Waypoint};
 use crate::session::{BackfillId, ClientId};
-use crate::wire::{ClientMessage, Hello, Resume, ServerMessage};
+use crate::wire::{ClientMessage, Hello, Resume, Secret, ServerMessage};
 use crate::xid::Xid;
 use serde::de::{Error, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -28,8 +28,9 @@ pub fn decode_client(text: &str) -> Result<ClientMessage, Malformed> {
             let StagedJson { backfill, n } = parse(text)?;
             Ok(ClientMessage::Staged { backfill: BackfillId(backfill), n })
         }
+        "credential" => Ok(ClientMessage::Credential(Secret::new(&parse::<NewCredentialJson>(text)?.token))),
         "bye" => Ok(ClientMessage::Bye),
-        _ => Err(malformed("a client's message is of type hello, ack, staged or bye")),
+        _ => Err(malformed("a client's message is of type hello, ack, staged, credential or bye")),
     }
 }
 
@@ -47,8 +48,12 @@ impl ServerDecoder {
     pub fn decode(&mut self, text: &str) -> Result<ServerMessage, Malformed> {
         match &*kind(text)? {
             "welcome" => {
-                let WelcomeJson { client, era, schema, head, from } = parse(text)?;
-                Ok(ServerMessage::Welcome { client, era, schema, head, from: from.map(Waypoint::from) })
+                let WelcomeJson { client, era, schema, head, from, credential_expires_in_ms } = parse(text)?;
+                let from = from.map(Waypoint::from);
+                Ok(ServerMessage::Welcome { client, era, schema, head, from, credential_expires_in_ms })
+            }
+            "credential" => {
+                Ok(ServerMessage::Credential { expires_in_ms: parse::<CredentialJson>(text)?.expires_in_ms })
             }
             "schema" => {
                 let relation = Arc::new(parse::<SchemaJson>(text)?.relation()?);
@@ -208,6 +213,19 @@ struct WelcomeJson {
     schema: SchemaVersion,
     head: Position,
     from: Option<WaypointJson>,
+    #[serde(default)]
+    credential_expires_in_ms: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct CredentialJson {
+    #[serde(default)]
+    expires_in_ms: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct NewCredentialJson {
+    token: String,
 }
 
 #[derive(Deserialize)]

@@ -12,9 +12,13 @@ use std::sync::Arc;
 pub fn encode_server(message: &ServerMessage) -> String {
     let mut out = Vec::with_capacity(weight(message));
     match message {
-        ServerMessage::Welcome { client, era, schema, head, from } => {
+        ServerMessage::Welcome { client, era, schema, head, from, credential_expires_in_ms } => {
             let from = from.map(WaypointJson::from);
-            push(&mut out, &Welcome { kind: "welcome", client, era, schema, head, from });
+            let credential_expires_in_ms = *credential_expires_in_ms;
+            push(&mut out, &Welcome { kind: "welcome", client, era, schema, head, from, credential_expires_in_ms });
+        }
+        ServerMessage::Credential { expires_in_ms } => {
+            push(&mut out, &Credential { kind: "credential", expires_in_ms: *expires_in_ms });
         }
         ServerMessage::Schema(relation) => push(&mut out, &Schema::of(relation)),
         ServerMessage::Chunk { backfill, n, chunk } => {
@@ -76,6 +80,9 @@ pub fn encode_client(message: &ClientMessage) -> String {
         ClientMessage::Ack { through } => push(&mut out, &Ack { kind: "ack", through: (*through).into() }),
         ClientMessage::Staged { backfill, n } => {
             out.extend_from_slice(format!(r#"{{"type":"staged","backfill":"{}","n":{n}}}"#, backfill.0).as_bytes());
+        }
+        ClientMessage::Credential(credential) => {
+            push(&mut out, &NewCredential { kind: "credential", token: credential.reveal() });
         }
         ClientMessage::Bye => out.extend_from_slice(br#"{"type":"bye"}"#),
     }
@@ -175,6 +182,23 @@ struct Welcome<'a> {
     schema: &'a crate::position::SchemaVersion,
     head: &'a crate::position::Position,
     from: Option<WaypointJson>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    credential_expires_in_ms: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct Credential {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_in_ms: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct NewCredential<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    token: &'a str,
 }
 
 #[derive(Serialize)]

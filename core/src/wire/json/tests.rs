@@ -4,7 +4,7 @@ use crate::fault::{FaultCode, PeerFault, ResyncReason};
 use crate::position::Lsn;
 use crate::row::{Row, Value};
 use crate::session::{BackfillId, ClientId};
-use crate::wire::{ClientMessage, Hello, Resume, ServerMessage};
+use crate::wire::{ClientMessage, Hello, Resume, Secret, ServerMessage};
 use proptest::prelude::*;
 use std::sync::Arc;
 
@@ -112,7 +112,10 @@ fn every_server_message_comes_back_as_it_was() {
             schema: SchemaVersion(2),
             head: waypoint().position,
             from: Some(waypoint()),
+            credential_expires_in_ms: Some(3_600_000),
         },
+        ServerMessage::Credential { expires_in_ms: Some(7) },
+        ServerMessage::Credential { expires_in_ms: None },
         ServerMessage::Chunk { backfill, n: 3, chunk: Arc::new(Chunk { relation: relation(), rows }) },
         ServerMessage::Seam { backfill, n: 4, page: Some(Arc::new(seam)), complete: None },
         ServerMessage::Seam { backfill, n: 5, page: None, complete: Some(waypoint()) },
@@ -147,6 +150,7 @@ fn every_client_message_comes_back_as_it_was() {
         ClientMessage::Ack { through: waypoint() },
         ClientMessage::Staged { backfill: BackfillId(u64::MAX), n: 9 },
         ClientMessage::Bye,
+        ClientMessage::Credential(Secret::new("a credential")),
     ] {
         assert_eq!(decode_client(&encode_client(&message)), Ok(message));
     }
