@@ -51,7 +51,7 @@ pub(super) struct Tell {
 }
 
 /// What the application wants of a running client.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Command {
     /// That it ends, and perhaps that the server forgets it.
     Stop { forget: bool },
