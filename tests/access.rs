@@ -51,9 +51,14 @@ fn hs256(secret: &str, claims: &Value) -> String {
     encode(&Header::new(Algorithm::HS256), claims, &EncodingKey::from_secret(secret.as_bytes())).expect("a token")
 }
 
+/// What the operator shows; the reports are closed to clients.
+const OPERATOR: &str = "the-operator-of-these-tests";
+
 async fn get(port: u16, path: &str) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await.expect("the server listens");
-    let head = format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n");
+    let head = format!(
+        "GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAuthorization: Bearer {OPERATOR}\r\nConnection: close\r\n\r\n"
+    );
     stream.write_all(head.as_bytes()).await.expect("sent");
     let mut text = String::new();
     stream.read_to_string(&mut text).await.expect("an answer");
@@ -81,8 +86,14 @@ async fn refused(site: &Site, name: &str, token: &str) -> FaultCode {
     code
 }
 
-async fn serve(arguments: &[&str]) -> Site {
-    Site::start_with(ITEMS, &[], &[&["--auth", "jwt", "--jwt-leeway", "0s"], arguments].concat()).await
+async fn serve(files: &Files, auth: &str, arguments: &[&str]) -> Site {
+    let operator = files.write("operator", OPERATOR);
+    let all = [&["--auth", auth, "--admin-credential-file", &operator], arguments].concat();
+    Site::start_with(ITEMS, &[], &all).await
+}
+
+async fn serve_tokens(files: &Files, arguments: &[&str]) -> Site {
+    serve(files, "jwt", &[&["--jwt-leeway", "0s"], arguments].concat()).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -90,16 +101,19 @@ async fn only_a_good_token_opens_and_only_for_its_own_subject() {
     let files = Files::new();
     let secret = files.write("secret", &format!("{SECRET}\n"));
     let revoked = files.write("revoked", "# of last week\nt-revoked\n");
-    let site = serve(&[
-        "--jwt-secret-file",
-        &secret,
-        "--jwt-issuer",
-        "https://id.example",
-        "--jwt-audience",
-        "dormouse",
-        "--jwt-revoked",
-        &revoked,
-    ])
+    let site = serve_tokens(
+        &files,
+        &[
+            "--jwt-secret-file",
+            &secret,
+            "--jwt-issuer",
+            "https://id.example",
+            "--jwt-audience",
+            "dormouse",
+            "--jwt-revoked",
+            &revoked,
+        ],
+    )
     .await;
     let good = hs256(SECRET, &claims(json!({})));
     connect(&site, "ann/phone", &good).wait_until_live().await.expect("welcome");
@@ -138,7 +152,7 @@ async fn a_public_key_is_never_taken_for_a_secret() {
     let files = Files::new();
     let pair = rcgen::KeyPair::generate().expect("a P-256 key"); // rcgen's default.
     let public = files.write("public.pem", &pair.public_key_pem());
-    let site = serve(&["--jwt-public-key", &public, "--jwt-audience", "dormouse"]).await;
+    let site = serve_tokens(&files, &["--jwt-public-key", &public, "--jwt-audience", "dormouse"]).await;
     let key = EncodingKey::from_ec_pem(pair.serialize_pem().as_bytes()).expect("a key");
     let good = encode(&Header::new(Algorithm::ES256), &claims(json!({})), &key).expect("a token");
     connect(&site, "ann", &good).wait_until_live().await.expect("welcome");
@@ -150,7 +164,11 @@ async fn a_public_key_is_never_taken_for_a_secret() {
 async fn a_token_runs_out_while_its_hub_sleeps() {
     let files = Files::new();
     let secret = files.write("secret", SECRET);
-    let site = serve(&["--jwt-secret-file", &secret, "--jwt-audience", "dormouse", "--hibernate-after", "200ms"]).await;
+    let site = serve_tokens(
+        &files,
+        &["--jwt-secret-file", &secret, "--jwt-audience", "dormouse", "--hibernate-after", "200ms"],
+    )
+    .await;
     let until_s = now_s() + 8;
     let client = connect(&site, "ann", &hs256(SECRET, &claims(json!({ "exp": until_s }))));
     client.wait_until_live().await.expect("welcome");
@@ -169,7 +187,7 @@ async fn a_token_runs_out_while_its_hub_sleeps() {
 async fn a_new_token_keeps_the_connection_and_a_client_without_one_waits() {
     let files = Files::new();
     let secret = files.write("secret", SECRET);
-    let site = serve(&["--jwt-secret-file", &secret, "--jwt-audience", "dormouse"]).await;
+    let site = serve_tokens(&files, &["--jwt-secret-file", &secret, "--jwt-audience", "dormouse"]).await;
     let token = |seconds: u64| hs256(SECRET, &claims(json!({ "exp": now_s() + seconds })));
     let options = options(&site.server.url(), "ann").with_credential(Some(token(4)));
     let client = Client::connect(options, MemoryStore::default());
@@ -193,7 +211,7 @@ async fn a_new_token_keeps_the_connection_and_a_client_without_one_waits() {
 async fn a_credential_that_leaves_the_file_closes_who_came_with_it() {
     let files = Files::new();
     let path = files.write("credentials", "s3cret-ann ann-\ns3cret-bob bob-\n");
-    let site = Site::start_with(ITEMS, &[], &["--auth", &path, "--hibernate-after", "200ms"]).await;
+    let site = serve(&files, &path, &["--hibernate-after", "200ms"]).await;
     let (ann, bob) = (connect(&site, "ann-1", "s3cret-ann"), connect(&site, "bob-1", "s3cret-bob"));
     ann.wait_until_live().await.expect("welcome");
     bob.wait_until_live().await.expect("welcome");

@@ -160,7 +160,7 @@ fn every_client_message_comes_back_as_it_was() {
 fn what_is_no_message_is_refused_in_words() {
     let why = |text: &str| decode_client(text).expect_err("no message").why;
     assert_eq!(why("nonsense"), "this is not JSON (line 1, column 2)");
-    assert_eq!(why(r#"{"type":"welcome"}"#), "a client's message is of type hello, ack, staged or bye");
+    assert_eq!(why(r#"{"type":"welcome"}"#), "a client's message is of type hello, ack, staged, credential or bye");
     assert_eq!(
         why(r#"{"type":"hello","client":"a","attempt":0,"scope":[],"resume":null}"#),
         r#"scope is "all" or a list of 1 to 256 tables, each "schema.table""#
