@@ -118,19 +118,9 @@ async fn stream_and_poll_take_turns_on_one_slot_in_one_era() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn where_no_replication_connection_is_to_be_had_the_log_says_so_and_polling_works() {
-    let site = Site::start(ITEMS).await;
+    // Lines for `replication` in pg_hba.conf do not concern logical replication, so the door is closed for all.
+    let site = Site::start_with(ITEMS, &[("max_wal_senders", "0")], &[]).await;
     let Site { mut server, cluster } = site;
-    server.kill();
-    let sql = crate::support::site::connect(&cluster.url()).await;
-    let hba: String = sql.query_one("show hba_file", &[]).await.expect("answers").get(0);
-    let lines = std::fs::read_to_string(&hba).expect("readable");
-    let closed = "local replication all reject\nhost replication all all reject\n";
-    std::fs::write(&hba, format!("{closed}{lines}")).expect("writable");
-    sql.batch_execute("select pg_reload_conf()").await.expect("a superuser may");
-    let rules = "select count(*) from pg_hba_file_rules where auth_method = 'reject'";
-    eventually("the rule holds", async || sql.query_one(rules, &[]).await.is_ok_and(|row| row.get::<_, i64>(0) == 2))
-        .await;
-    server.launch().expect("starts");
     eventually("the log names the way out", async || server.log().contains("--source poll")).await;
     server.kill();
     let mut site = Site::serve(cluster, POLL).await;

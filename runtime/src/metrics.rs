@@ -65,7 +65,11 @@ impl Default for Metrics {
         let ours = registry.sub_registry_with_prefix("dormouse");
         let build = Info::new([("version", env!("CARGO_PKG_VERSION")), ("commit", COMMIT)]);
         ours.register("build", "The program that runs", build);
-        let (refusals, heartbeats) = (Family::default(), Family::default());
+        let (refusals, heartbeats) = (Family::default(), Family::<Beat, Counter>::default());
+        // A series that is there from the start can be watched for its first step.
+        for result in ["moved", "echoed", "holder", "failed"] {
+            drop(heartbeats.get_or_create(&Beat { result }));
+        }
         let (accepted, turned_away, open) = (Counter::default(), Counter::default(), Gauge::default());
         ours.register("refusals", "Connections, sessions and requests refused or closed, by code", refusals.clone());
         ours.register("heartbeats", "Proofs that replication makes progress, by result", heartbeats.clone());

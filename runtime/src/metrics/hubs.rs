@@ -56,7 +56,11 @@ impl HubCounts {
         let hibernations = counter("hub_hibernations", "Hubs that went to sleep");
         let evictions = counter("hub_evictions", "Hubs dropped by SIGUSR1");
         let lagged = counter("announcements_lagged", "Announcements that a busy hub missed, and read from history");
-        let resyncs = Family::default();
+        let resyncs = Family::<Resync, Counter>::default();
+        // A series that is there from the start can be watched for its first step.
+        for reason in REASONS {
+            drop(resyncs.get_or_create(&Resync { reason: name(reason) }));
+        }
         registry.register("resyncs", "Clients told to take everything again, by reason", resyncs.clone());
         let commit_to_sent = Histogram::new(exponential_buckets(0.001, 2.0, 15));
         registry.register(
@@ -81,14 +85,26 @@ impl HubCounts {
 
     /// Counts a client that gets everything again.
     pub fn resynced(&self, reason: ResyncReason) {
-        let reason = match reason {
-            ResyncReason::NoPosition => "no_position",
-            ResyncReason::OtherEra => "other_era",
-            ResyncReason::SchemaChanged => "schema_changed",
-            ResyncReason::Pruned => "pruned",
-            ResyncReason::UnknownPosition => "unknown_position",
-            ResyncReason::ScopeChanged => "scope_changed",
-        };
-        self.resyncs.get_or_create(&Resync { reason }).inc();
+        self.resyncs.get_or_create(&Resync { reason: name(reason) }).inc();
+    }
+}
+
+const REASONS: [ResyncReason; 6] = [
+    ResyncReason::NoPosition,
+    ResyncReason::OtherEra,
+    ResyncReason::SchemaChanged,
+    ResyncReason::Pruned,
+    ResyncReason::UnknownPosition,
+    ResyncReason::ScopeChanged,
+];
+
+const fn name(reason: ResyncReason) -> &'static str {
+    match reason {
+        ResyncReason::NoPosition => "no_position",
+        ResyncReason::OtherEra => "other_era",
+        ResyncReason::SchemaChanged => "schema_changed",
+        ResyncReason::Pruned => "pruned",
+        ResyncReason::UnknownPosition => "unknown_position",
+        ResyncReason::ScopeChanged => "scope_changed",
     }
 }

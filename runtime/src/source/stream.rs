@@ -277,13 +277,17 @@ fn failure(error: &PgWireError) -> Failure {
         PgWireError::Auth(_) => Failure::Refused(format!("{why}{NO_CONNECTION}")),
         PgWireError::Tls(_) | PgWireError::MessageTooLarge { .. } => Failure::Refused(why),
         PgWireError::Server(text) if is_closed_door(text) => Failure::Refused(format!("{why}{NO_CONNECTION}")),
+        // All are taken, for now or for ever: max_wal_senders may be 0.
+        PgWireError::Server(text) if sqlstate(text) == Some("53300") => {
+            Failure::Unavailable(format!("{why}{NO_CONNECTION}"))
+        }
         PgWireError::Server(text) => trouble::sort(sqlstate(text), why),
         _ => Failure::Unavailable(why),
     }
 }
 
-/// Whether ordinary connections are had here and one for replication is not: `pg_hba.conf` has no line for it, or a pooler
-/// stands before Postgres and knows no such thing.
+/// Whether ordinary connections are had here and one for replication is not: a pooler stands before Postgres and knows no such
+/// thing, or a provider keeps them to itself. (Lines for `replication` in `pg_hba.conf` do not concern logical replication.)
 fn is_closed_door(text: &str) -> bool {
     matches!(sqlstate(text), Some("28000" | "08P01"))
 }
@@ -300,10 +304,13 @@ mod tests {
             assert_eq!(matches!(failure, Failure::Refused(_)), advised, "{failure:?}");
         };
         let server = |text: &str| PgWireError::Server(text.into());
-        check(server("no pg_hba.conf entry for replication connection from host (SQLSTATE 28000)"), true);
+        check(server("no pg_hba.conf entry for host (SQLSTATE 28000)"), true);
         check(server("unsupported startup parameter: replication (SQLSTATE 08P01)"), true);
         check(PgWireError::Auth("no".into()), true);
         check(server("replication slot \"d\" is active for PID 1 (SQLSTATE 55006)"), false);
         assert!(is_busy(&server("busy (SQLSTATE 55006)")));
+        let taken =
+            failure(&server("number of requested standby connections exceeds max_wal_senders (SQLSTATE 53300)"));
+        assert!(matches!(&taken, Failure::Unavailable(why) if why.contains("--source poll")), "{taken:?}");
     }
 }

@@ -6,7 +6,7 @@ use super::trouble::START_AGAIN;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long a write waits for another connection's write.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -176,6 +176,10 @@ fn classify(path: &Path, error: &rusqlite::Error) -> OpenError {
     }
 }
 
+/// How long a lock is tried for, and how often.
+const LOCK_PATIENCE: Duration = Duration::from_millis(500);
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
+
 /// Held as long as the store is open, and let go by the system when the process ends, however it ends.
 ///
 /// The lock is on a file beside the store: opening and closing the store's own file here would end SQLite's locks on it.
@@ -190,10 +194,16 @@ impl Lock {
         let mut beside = path.as_os_str().to_owned();
         beside.push("-lock");
         let file = File::options().create(true).truncate(false).write(true).open(beside).map_err(unusable)?;
-        match file.try_lock() {
-            Ok(()) => Ok(Self { _file: file }),
-            Err(TryLockError::WouldBlock) => Err(OpenError::InUse(path.to_owned())),
-            Err(TryLockError::Error(why)) => Err(unusable(why)),
+        // A process that is being started somewhere else in this program has all our files, until it becomes another program:
+        // a store that was closed just now may still be locked by that for a moment.
+        let patient_until = Instant::now() + LOCK_PATIENCE;
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(Self { _file: file }),
+                Err(TryLockError::WouldBlock) if Instant::now() < patient_until => std::thread::sleep(LOCK_PAUSE),
+                Err(TryLockError::WouldBlock) => return Err(OpenError::InUse(path.to_owned())),
+                Err(TryLockError::Error(why)) => return Err(unusable(why)),
+            }
         }
     }
 }
