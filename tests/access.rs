@@ -1,7 +1,8 @@
 //! Who may come in, and for how long: each wrong credential gets its code, is counted, and is nowhere in the log.
 
 use crate::support::site::{Site, options};
-use crate::support::{eventually, holds};
+use crate::support::{Raw, eventually, holds};
+use async_tungstenite::tungstenite::Error;
 use dormouse_core::fault::FaultCode;
 use dormouse_core::store::MemoryStore;
 use dormouse_runtime::client::Client;
@@ -222,4 +223,52 @@ async fn a_credential_that_leaves_the_file_closes_who_came_with_it() {
     site.execute("insert into item values (2, 'two')").await;
     holds(&bob, "public.item", &["1|one", "2|two"]).await;
     assert!(!site.server.log().contains("s3cret"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_messages_closes_its_own_socket_alone() {
+    let files = Files::new();
+    let site = serve(&files, "none", &["--message-rate", "50"]).await;
+    let client = site.live_client("quiet").await;
+    let mut flood = Raw::dial(site.server.port()).await;
+    flood.text(r#"{"type":"hello","client":"loud","attempt":1,"scope":"all","resume":null}"#).await;
+    for _ in 0..1_000 {
+        flood.text(r#"{"type":"credential","token":"any"}"#).await;
+    }
+    assert_eq!(flood.fault().await, Some(FaultCode::TooMany));
+    assert_eq!(counted(&site, FaultCode::TooMany).await, 1);
+    site.execute("insert into item values (2, 'two')").await;
+    holds(&client, "public.item", &["1|one", "2|two"]).await;
+    assert_eq!(client.status().borrow().welcomes, 1, "nobody else noticed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_guesses_credentials_is_refused_for_a_while_and_nothing_is_logged() {
+    let files = Files::new();
+    let path = files.write("credentials", "s3cret-ann ann-\n");
+    let operator = files.write("operator", OPERATOR);
+    let arguments = ["--auth", &path, "--admin-credential-file", &operator, "--failures-per-minute", "3"];
+    let mut site = Site::start_with(ITEMS, &[], &arguments).await;
+    site.server.kill();
+    site.server.set_environment("RUST_LOG", "trace");
+    site.server.launch().expect("starts");
+    site.server.await_open().await.expect("serves");
+    let ann = connect(&site, "ann-1", "s3cret-ann");
+    ann.wait_until_live().await.expect("welcome");
+    let hello = |token: &str| {
+        format!(r#"{{"type":"hello","client":"ann-2","attempt":1,"scope":"all","resume":null,"token":"{token}"}}"#)
+    };
+    for guess in ["s3cret-guess-1", "s3cret-guess-2", "s3cret-guess-3"] {
+        let mut raw = Raw::dial(site.server.port()).await;
+        raw.text(hello(guess)).await;
+        assert_eq!(raw.fault().await, Some(FaultCode::Unauthorized));
+    }
+    let refused = Raw::dial_as(site.server.port(), "dormouse.v1.json").await;
+    assert!(matches!(refused, Err(Error::Http(answer)) if answer.status() == 429), "a good one would be refused too");
+    assert_eq!(counted(&site, FaultCode::Unauthorized).await, 3);
+    assert_eq!(counted(&site, FaultCode::TooMany).await, 1);
+    site.execute("insert into item values (2, 'two')").await;
+    holds(&ann, "public.item", &["1|one", "2|two"]).await;
+    let log = site.server.log();
+    assert!(log.contains("TRACE") && !log.contains("s3cret") && !log.contains(OPERATOR), "no credential is logged");
 }

@@ -195,7 +195,13 @@ fn end(error: &CommandError) -> ExitCode {
 
 fn log_to_stderr(level: &str) {
     use tracing_subscriber::EnvFilter;
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
+    let mut filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
+    // What these print when they trace can hold a credential, a password or a row: whole frames, headers, statements.
+    for library in
+        ["tungstenite", "async_tungstenite", "hyper", "hyper_util", "tokio_postgres", "rustls", "pgwire_replication"]
+    {
+        filter = filter.add_directive(format!("{library}=info").parse().expect("a directive"));
+    }
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let _ = subscriber.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).try_init();
 }

@@ -116,6 +116,12 @@ pub struct Args {
     /// Refuse connections beyond this many [default: what the limit of open files allows]
     #[arg(long, env = "DORMOUSE_CONNECTIONS_MAX")]
     pub connections_max: Option<usize>,
+    /// Close a socket from which more messages a second come; four seconds' worth may come at once, 0 means no limit
+    #[arg(long, env = "DORMOUSE_MESSAGE_RATE", default_value_t = 1_000)]
+    pub message_rate: u32,
+    /// Refuse an address for the rest of a minute in which more wrong credentials than this came from it; 0 means no limit
+    #[arg(long, env = "DORMOUSE_FAILURES_PER_MINUTE", default_value_t = 60)]
+    pub failures_per_minute: u32,
     /// Keep copies of snapshots here [default: the system's folder for temporary files]
     #[arg(long, env = "DORMOUSE_SPOOL_DIR")]
     pub spool_dir: Option<PathBuf>,

@@ -4,6 +4,7 @@ mod answer;
 mod attend;
 mod clients;
 mod console;
+mod limits;
 mod operator;
 mod reports;
 mod upgrade;
@@ -27,6 +28,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use prometheus_client::metrics::gauge::Gauge;
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -41,6 +43,8 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// How long nothing is accepted after accepting failed, as when the process has too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+pub use limits::Limits;
 
 /// What the routes need.
 pub struct Door {
@@ -64,6 +68,8 @@ pub struct Door {
     pub replication: watch::Receiver<replication::Report>,
     /// What is counted.
     pub metrics: Metrics,
+    /// How much one peer may ask.
+    pub limits: Limits,
     /// How long a socket may take to greet.
     pub greet_timeout: Duration,
     /// How long a socket may be silent.
@@ -78,15 +84,17 @@ pub struct Door {
 type Place = Arc<Seat>;
 
 struct Seat {
+    /// Who has it.
+    peer: IpAddr,
     _permit: OwnedSemaphorePermit,
     open: Gauge,
 }
 
 impl Seat {
-    fn take(permit: OwnedSemaphorePermit, metrics: &Metrics) -> Place {
+    fn take(peer: IpAddr, permit: OwnedSemaphorePermit, metrics: &Metrics) -> Place {
         metrics.accepted.inc();
         metrics.open.inc();
-        Arc::new(Self { _permit: permit, open: metrics.open.clone() })
+        Arc::new(Self { peer, _permit: permit, open: metrics.open.clone() })
     }
 }
 
@@ -120,9 +128,10 @@ pub async fn listen(listener: TcpListener, door: Arc<Door>, connections_max: usi
             accepted = listener.accept() => accepted,
         };
         match (accepted, Arc::clone(&places).try_acquire_owned()) {
-            (Ok((stream, _)), Ok(place)) => {
+            (Ok((stream, peer)), Ok(place)) => {
                 let _ = stream.set_nodelay(true); // Only slower without.
-                let (router, place, closing) = (router.clone(), Seat::take(place, &door.metrics), door.closing.clone());
+                let place = Seat::take(peer.ip(), place, &door.metrics);
+                let (router, closing) = (router.clone(), door.closing.clone());
                 match door.tls.clone() {
                     None => drop(door.tasks.spawn(serve_http(stream, router, place, closing))),
                     Some(tls) => drop(door.tasks.spawn(serve_https(stream, tls, router, place, closing))),

@@ -7,7 +7,7 @@ use crate::config::Args;
 use crate::db::Database;
 use crate::heartbeat::{self, Heartbeat};
 use crate::hub::{Hubs, Incarnations, Surroundings};
-use crate::listener::{self, Door, OperatorAccess};
+use crate::listener::{self, Door, Limits, OperatorAccess};
 use crate::metrics::Metrics;
 use crate::replication::{self, Event, Replicator};
 use crate::source::{Kind, PollSource, StreamSource};
@@ -178,6 +178,7 @@ impl Server {
             database,
             replication: replicator.reports.clone(),
             metrics: replicator.metrics.clone(),
+            limits: Limits::new(args.message_rate, args.failures_per_minute),
             greet_timeout: args.greet_timeout,
             silence: args.silence_timeout,
             closing: closing.clone(),

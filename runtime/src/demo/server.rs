@@ -17,6 +17,7 @@ const START_MAX: Duration = Duration::from_secs(30);
 pub struct Server {
     program: PathBuf,
     database_url: String,
+    environment: Vec<(String, String)>,
     arguments: Vec<String>,
     port: u16,
     dir: TempDir,
@@ -35,8 +36,15 @@ impl Server {
         let arguments = fixed.iter().chain(more).map(|argument| (*argument).to_owned()).collect();
         let dir = tempfile::Builder::new().prefix("dormouse-server-").tempdir()?;
         process::sweep_after_us(dir.path());
-        let mut server =
-            Self { program: program.into(), database_url: database_url.into(), arguments, port, dir, child: None };
+        let mut server = Self {
+            program: program.into(),
+            database_url: database_url.into(),
+            environment: Vec::new(),
+            arguments,
+            port,
+            dir,
+            child: None,
+        };
         server.launch()?;
         server.await_open().await?;
         Ok(server)
@@ -60,6 +68,11 @@ impl Server {
         self.child.as_ref().map(Child::id)
     }
 
+    /// Sets an environment variable for its lives to come.
+    pub fn set_environment(&mut self, name: &str, value: &str) {
+        self.environment.push((name.into(), value.into()));
+    }
+
     /// Starts it again after it was killed or ended.
     ///
     /// # Errors
@@ -74,6 +87,7 @@ impl Server {
         }
         // Its password, if it has one, is nobody's to see among the arguments of processes.
         command.env("DORMOUSE_DATABASE_URL", &self.database_url);
+        command.envs(self.environment.iter().cloned());
         command.args(&self.arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         self.child = Some(process::spawn(command)?);
         Ok(())

@@ -11,8 +11,9 @@ use dormouse_core::session::{ClientId, SessionId};
 use dormouse_core::time::Timestamp;
 use dormouse_core::wire::json::decode_client;
 use dormouse_core::wire::{ClientMessage, Hello, ServerMessage};
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 
@@ -22,6 +23,7 @@ const CLOCKS_DIFFER: Duration = Duration::from_secs(1);
 /// Attends to a socket: the greeting and credentials are judged here, all else by the client's hub.
 pub(super) async fn attend<S: AsyncRead + AsyncWrite + Send + Unpin>(
     door: &Door,
+    peer: IpAddr,
     stream: S,
     read_ahead: Vec<u8>,
     proof: Proof,
@@ -36,6 +38,9 @@ pub(super) async fn attend<S: AsyncRead + AsyncWrite + Send + Unpin>(
         tracing::debug!(code = fault.code.as_str(), "a socket is closed");
         let code = fault.code;
         door.metrics.refused(code);
+        if code == FaultCode::Unauthorized {
+            door.limits.failed(peer);
+        }
         socket.outbox().close([encode_message(&ServerMessage::Fault(fault)), encode_close(Some(code))]);
     }
     Box::pin(socket.finish()).await;
@@ -97,6 +102,7 @@ async fn listen<S: AsyncRead + AsyncWrite + Send + Unpin>(
     mut guest: Guest,
     changes: &mut watch::Receiver<u64>,
 ) -> Option<PeerFault> {
+    let mut allowance = door.limits.allowance();
     let (reason, fault) = loop {
         let heard = tokio::select! {
             heard = socket.next() => heard,
@@ -105,6 +111,9 @@ async fn listen<S: AsyncRead + AsyncWrite + Send + Unpin>(
                 Err(fault) => break (ClosedReason::Broken, Some(fault)),
             },
         };
+        if let Err(fault) = allowance.take(Instant::now()) {
+            break (ClosedReason::Broken, Some(fault));
+        }
         match heard {
             Heard::Text(text) => match decode_client(&text) {
                 Ok(ClientMessage::Credential(credential)) => {

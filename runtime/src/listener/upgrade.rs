@@ -18,15 +18,22 @@ use tokio_rustls::server::TlsStream;
 
 /// Answers a request for a WebSocket, and attends to it once it is open.
 pub(super) async fn upgrade(State(door): State<Arc<Door>>, mut request: Request) -> Response {
-    let accepted = match judge(&door, request.headers()).await {
+    let Some(place) = request.extensions_mut().remove::<Place>() else {
+        return Refusal::from(PeerFault::new(FaultCode::Internal, "the connection has no place")).into_response();
+    };
+    let judged = match door.limits.judge(place.peer) {
+        Ok(()) => judge(&door, request.headers()).await,
+        Err(fault) => Err(fault.into()),
+    };
+    let accepted = match judged {
         Ok(accepted) => accepted,
         Err(refusal) => {
             door.metrics.refused(refusal.fault.code);
+            if refusal.fault.code == FaultCode::Unauthorized {
+                door.limits.failed(place.peer);
+            }
             return refusal.into_response();
         }
-    };
-    let Some(place) = request.extensions_mut().remove::<Place>() else {
-        return Refusal::from(PeerFault::new(FaultCode::Internal, "the connection has no place")).into_response();
     };
     let upgrading = hyper::upgrade::on(&mut request);
     let tasks = door.tasks.clone();
@@ -35,10 +42,12 @@ pub(super) async fn upgrade(State(door): State<Arc<Door>>, mut request: Request)
             Ok(upgraded) => {
                 // The stream below hyper is attended to directly. A plain one, being the most frequent, is looked for first.
                 match unwrap::<TcpStream>(upgraded) {
-                    Ok((stream, read_ahead)) => attend::attend(&door, stream, read_ahead, accepted.proof).await,
+                    Ok((stream, read_ahead)) => {
+                        attend::attend(&door, place.peer, stream, read_ahead, accepted.proof).await;
+                    }
                     Err(upgraded) => match unwrap::<TlsStream<TcpStream>>(upgraded) {
                         Ok((stream, read_ahead)) => {
-                            Box::pin(attend::attend(&door, stream, read_ahead, accepted.proof)).await;
+                            Box::pin(attend::attend(&door, place.peer, stream, read_ahead, accepted.proof)).await;
                         }
                         Err(_) => tracing::error!("a connection is neither TCP nor TLS"),
                     },
@@ -126,8 +135,8 @@ impl From<PeerFault> for Refusal {
                 (StatusCode::UNAUTHORIZED, Some((header::WWW_AUTHENTICATE, "Bearer")))
             }
             FaultCode::Forbidden => (StatusCode::FORBIDDEN, None),
-            FaultCode::TooMany => (StatusCode::TOO_MANY_REQUESTS, Some((header::RETRY_AFTER, "5"))),
-            FaultCode::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, Some((header::RETRY_AFTER, "5"))),
+            FaultCode::TooMany => (StatusCode::TOO_MANY_REQUESTS, Some((header::RETRY_AFTER, "60"))),
+            FaultCode::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, Some((header::RETRY_AFTER, "60"))),
             FaultCode::Internal => (StatusCode::INTERNAL_SERVER_ERROR, None),
             _ => (StatusCode::BAD_REQUEST, None),
         };
