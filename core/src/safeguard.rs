@@ -56,6 +56,8 @@ safeguards! {
     EpochFence,
     /// The stored position of a client never moves back within one era and epoch.
     MonotonicPosition,
+    /// A session is closed when its credential runs out, asleep or awake, before anything else: it is sent nothing after that.
+    CredentialExpires,
     /// An answer to a question of an earlier life of a machine is ignored.
     AnswerIncarnation,
 }

@@ -138,7 +138,9 @@ pub const fn concerns(kind: Kind) -> &'static [Class] {
         | Kind::StreamLag
         | Kind::HeldInvisible
         | Kind::Forge
-        | Kind::LateFrame => &[],
+        | Kind::LateFrame
+        | Kind::CredentialEnds
+        | Kind::CredentialLatency => &[],
         Kind::QuestionLatency | Kind::AnswerLatency | Kind::QuestionFate | Kind::DropConnection => {
             &[Class::Hub, Class::Replication]
         }

@@ -16,6 +16,7 @@ use dormouse_core::time::Timestamp;
 use dormouse_core::wire::ServerMessage;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 /// What the product promises.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,6 +33,8 @@ pub enum Promise {
     Converges,
     /// Memory, WAL held back and history kept stay under their limits.
     Bounded,
+    /// No client receives anything that it may not see, or not any more.
+    Scoped,
     /// A client told that it is live has seen everything committed before it greeted.
     Fresh,
     /// A machine's own invariant: a defect, whatever it would have led to.
@@ -58,6 +61,9 @@ pub struct Violation {
     /// When.
     pub at: Timestamp,
 }
+
+/// How long a session may be open after its credential ran out: a hub may be evicted then, and its alarm may be late.
+const EXPIRED_OPEN_MAX: Duration = Duration::from_secs(8);
 
 /// What a check says: nothing, or which promise broke, what noticed it, and how.
 pub type Checked = Result<(), (Promise, &'static str, String)>;
@@ -151,6 +157,45 @@ impl Oracle {
             _ => {}
         }
         Ok(())
+    }
+
+    /// A hub sends a message on a connection whose credential is good until `until`.
+    ///
+    /// # Errors
+    /// When rows, or that it is live, are sent after that.
+    pub fn allowed(&self, now: Timestamp, until: Option<Timestamp>, message: &ServerMessage) -> Checked {
+        let tells = match message {
+            ServerMessage::Page(_)
+            | ServerMessage::Chunk { .. }
+            | ServerMessage::Seam { .. }
+            | ServerMessage::Schema(_)
+            | ServerMessage::Live => true,
+            ServerMessage::Welcome { .. }
+            | ServerMessage::Resync { .. }
+            | ServerMessage::Credential { .. }
+            | ServerMessage::Fault(_) => false,
+        };
+        match until.filter(|until| tells && now >= *until) {
+            None => Ok(()),
+            Some(until) => {
+                let event = format!("something is sent {:?} after the credential ran out", now.since(until));
+                broken(Promise::Scoped, "credential", event)
+            }
+        }
+    }
+
+    /// A session whose credential ran out is closed soon, also while its hub sleeps.
+    ///
+    /// # Errors
+    /// When it is still open long after.
+    pub fn closed_in_time(&self, now: Timestamp, until: Option<Timestamp>) -> Checked {
+        match until.filter(|until| now.since(*until) > EXPIRED_OPEN_MAX) {
+            None => Ok(()),
+            Some(until) => {
+                let event = format!("a session is open {:?} after its credential ran out", now.since(until));
+                broken(Promise::Scoped, "expired", event)
+            }
+        }
     }
 
     /// A client says hello.

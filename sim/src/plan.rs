@@ -126,6 +126,8 @@ families! {
     Drain = 25 of 4,
     /// Transactions overlap for long.
     Overlap = 24 of 2,
+    /// Credentials run out.
+    Credentials = 26 of 3,
 }
 
 /// Which families are on.

@@ -85,6 +85,8 @@ probes! {
     AnnouncementLost: "announcement lost",
     Forgotten: "client asked to be forgotten",
     BytesOnTheWire: "messages travelled as bytes",
+    CredentialExpired: "session closed because its credential ran out",
+    CredentialExpiredAsleep: "credential ran out while the hub slept",
     Converged: "converged after quiet",
     Idle: "hubs hibernated after quiet",
 }

@@ -118,6 +118,10 @@ kinds! {
     StaleAnswers = 43, "delay of bucket {}: answers under way to an ended life of";
     /// The walsender lags.
     StreamLag = 44, "the replication stream lags by bucket {} of";
+    /// When the credential of a new connection runs out.
+    CredentialEnds = 45, "a credential that runs out after bucket {} for";
+    /// How long the application takes to provide another credential.
+    CredentialLatency = 46, "another credential comes after bucket {} to";
 }
 
 impl Kind {

@@ -66,6 +66,7 @@ mod ablated {
             | Safeguard::EpochFence
             | Safeguard::MonotonicPosition => &["Durable"],
             Safeguard::Fresh => &["Fresh"],
+            Safeguard::CredentialExpires => &["Scoped"],
             Safeguard::TransactionRowLast => &["Atomic", "Complete"],
             Safeguard::CompareAndSet
             | Safeguard::EraStartWait

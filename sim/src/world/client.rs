@@ -15,6 +15,8 @@ use dormouse_core::time::Timestamp;
 use dormouse_core::wire::ClientMessage;
 use std::time::Duration;
 
+/// How long an application takes to provide another credential.
+const CREDENTIAL_US: &[u64] = &[5_000, 100_000, 800_000, 2_500_000];
 const STORE_US: &[u64] = &[100, 2_000, 30_000, 250_000];
 const DOWN_US: &[u64] = &[30_000, 2_000, 300_000, 1_500_000];
 
@@ -186,7 +188,13 @@ impl World {
                     self.clients[client as usize].live = false;
                 }
             }
-            Notice::CredentialGood { .. } | Notice::CredentialWanted => {}
+            Notice::CredentialGood { .. } => {}
+            Notice::CredentialWanted => {
+                let life = self.clients[client as usize].life;
+                let after = self.delay(Kind::CredentialLatency, Entity::Client(client), CREDENTIAL_US, per_mille(300));
+                let input = Box::new(Input::CredentialProvided { token: None });
+                self.plan_in(after, Event::ClientHears { client, life, input });
+            }
             Notice::Applied { .. } | Notice::Resync { .. } | Notice::Fault(_) | Notice::StoreFailed(_) => {}
         }
     }

@@ -143,6 +143,11 @@ impl World {
     }
 
     fn connection_faults(&mut self) {
+        let open = self.network.connections.values().filter(|c| c.server_open);
+        let late = open.map(|c| (Entity::Hub(c.hub), self.oracle.closed_in_time(self.now, c.credential_until)));
+        if let Some((hub, verdict)) = late.into_iter().find(|(_, verdict)| verdict.is_err()) {
+            self.verdict(hub, verdict);
+        }
         let all: Vec<_> = self.network.connections.iter().map(|(id, c)| (*id, c.client)).collect();
         for (id, client) in all {
             let entity = Entity::Client(client);

@@ -247,6 +247,12 @@ impl World {
             Output::Close { session, fault } => {
                 if let Some(id) = self.network.of_session(hub, session) {
                     if let Some(fault) = fault {
+                        if fault.code == FaultCode::Expired {
+                            self.hit(Probe::CredentialExpired);
+                            if self.hubs[hub as usize].born == self.now {
+                                self.hit(Probe::CredentialExpiredAsleep);
+                            }
+                        }
                         self.note_fault(fault.code, id);
                         self.send_to_client(id, &Arc::new(ServerMessage::Fault(fault)));
                     }

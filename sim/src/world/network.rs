@@ -20,6 +20,8 @@ use std::time::Duration;
 
 const FRAME_US: &[u64] = &[150, 2_000, 20_000, 150_000, 600_000];
 const DIAL_US: &[u64] = &[400, 5_000, 50_000, 300_000, 1_200_000];
+/// How long credentials are good: the first never runs out.
+const CREDENTIAL_US: &[u64] = &[0, 3_000, 300_000, 1_200_000, 3_500_000];
 const CLOSE_US: u64 = 300;
 /// How long the server's host hears nothing before it gives a socket up.
 const SERVER_SILENCE: Duration = Duration::from_secs(6);
@@ -68,6 +70,8 @@ pub(super) struct Connection {
     pub(super) server_open: bool,
     pub(super) client_open: bool,
     heard: Timestamp,
+    /// When its credential runs out.
+    pub(super) credential_until: Option<Timestamp>,
     pub(super) attachment: Option<Arc<Attachment>>,
     decoder: ServerDecoder,
     /// About how many bytes of pages and chunks the present life of the hub has on their way to the client.
@@ -141,10 +145,12 @@ impl World {
         let input = Box::new(client::Input::Connected { socket });
         self.plan_in(Duration::from_micros(CLOSE_US), Event::ClientHears { client, life, input });
         let session = self.network.connections[&id].session;
-        self.feed_hub(hub, hub::Input::Opened { session, credential_until: None }, Probe::HubWokeByMessage);
+        let credential_until = self.network.connections[&id].credential_until;
+        self.feed_hub(hub, hub::Input::Opened { session, credential_until }, Probe::HubWokeByMessage);
     }
 
     fn accept(&mut self, client: u8, client_life: u64, socket: SocketId, hub: u8) -> u64 {
+        let credential_until = self.credential_until(client);
         self.network.opened += 1;
         let id = self.network.opened;
         let taken: Vec<_> = self.network.at_hub(hub).map(|(_, c)| c.session.slot).collect();
@@ -160,6 +166,7 @@ impl World {
             server_open: true,
             client_open: true,
             heard: self.now,
+            credential_until,
             attachment: None,
             decoder: ServerDecoder::default(),
             in_flight: 0,
@@ -170,6 +177,14 @@ impl World {
         self.network.connections.insert(id, connection);
         self.plan_in(SERVER_SILENCE, Event::Silence { connection: id });
         id
+    }
+
+    /// When the credential that a client shows runs out; most never do.
+    fn credential_until(&mut self, client: u8) -> Option<Timestamp> {
+        let weight = if self.plan.has(Family::Credentials) { per_mille(500) } else { 0 };
+        let bucket = self.choose(Kind::CredentialEnds, Entity::Client(client), CREDENTIAL_US.len() as u64, weight);
+        let micros = CREDENTIAL_US[usize::try_from(bucket).unwrap_or(0)];
+        (bucket != 0).then(|| self.now + Duration::from_micros(micros))
     }
 
     fn frame_latency(&mut self, client: u8) -> Duration {
@@ -215,11 +230,13 @@ impl World {
             (connection.in_flight_of, connection.in_flight) = (life, 0); // A woken hub knows nothing of what was sent.
             connection.sent = None;
         }
+        let allowed = self.oracle.allowed(self.now, connection.credential_until, message);
         let chained = self.oracle.sent(&mut connection.sent, message);
         connection.in_flight += weight;
         let verdict = self.oracle.in_flight(connection.in_flight);
         self.verdict(Entity::Hub(hub), verdict);
         self.verdict(Entity::Hub(hub), chained);
+        self.verdict(Entity::Hub(hub), allowed);
         self.push_weighed(id, frame, (life, weight));
     }
 
