@@ -88,7 +88,7 @@ pub struct Args {
     /// Prove this often that replication makes progress, by a small message when nothing else moves
     #[arg(long, env = "DORMOUSE_HEARTBEAT", default_value = "30s", value_parser = duration)]
     pub heartbeat: Duration,
-    /// Let pages of this origin connect, beside the server's own, as in https://app.example or https://*.example.com;
+    /// Let pages of this origin connect, beside the server's own, as in `https://app.example` or `https://*.example.com`;
     /// can be repeated, `*` for every page
     #[arg(long = "origin", env = "DORMOUSE_ORIGINS", value_delimiter = ',')]
     pub origins: Vec<String>,
