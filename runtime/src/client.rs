@@ -44,6 +44,7 @@
 mod address;
 mod changes;
 mod driver;
+mod errands;
 mod fresh;
 mod security;
 mod socket;

@@ -1,14 +1,14 @@
 //! Drives the client's machine: sockets, timers and the store on one side, the application on the other.
 
 use super::changes::Publisher;
+use super::errands::{Errand, Errands, apply};
 use super::socket::{self, Outgoing};
 use super::{Options, Status, Store};
 use crate::clock::Clock;
 use dormouse_core::ask::{Ask, Incarnation};
 use dormouse_core::client::{Client as Machine, ClientPhase, Config, Input, Notice, Output, SocketId};
-use dormouse_core::fault::Failure;
 use dormouse_core::machine::Machine as _;
-use dormouse_core::store::{Held, Store as StoreQuestion, StoreRequest};
+use dormouse_core::store::Store as StoreQuestion;
 use dormouse_core::wire::{ClientMessage, Secret, ServerMessage};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -27,8 +27,8 @@ const DEFECTS_MAX: u32 = 3;
 pub(super) struct Driver<S> {
     options: Options,
     store: Arc<Mutex<S>>,
-    /// Whether the store's requests are carried out on threads of their own.
-    blocks: bool,
+    /// How a store that blocks is reached.
+    errands: Option<Errands<S>>,
     machine: Machine,
     clock: Clock,
     instance: u64,
@@ -70,11 +70,12 @@ impl<S: Store> Driver<S> {
     ) -> Self {
         let (inputs, inbox) = mpsc::channel(INPUTS_MAX);
         let blocks = lock(&store).blocks();
+        let errands = blocks.then(|| Errands::new(Arc::clone(&store), publisher.clone(), inputs.clone()));
         Self {
             machine: machine(&options),
             options,
             store,
-            blocks,
+            errands,
             clock: Clock::start(),
             instance: rand::random(),
             defects: 0,
@@ -220,17 +221,11 @@ impl<S: Store> Driver<S> {
 
     fn ask_store(&mut self, ask: Ask<StoreQuestion>) {
         let (question, ticket) = ask.split();
-        if !self.blocks {
-            let reply = apply(&self.store, &self.life, &self.publisher, &question.request);
-            return self.machine.handle(self.clock.now(), Input::Stored(ticket.answer(reply)));
+        if let Some(errands) = &self.errands {
+            return errands.run(&mut self.tasks, &self.life, Errand::Ask(question.request, ticket));
         }
-        let (store, life, inputs) = (Arc::clone(&self.store), self.life.clone(), self.inputs.clone());
-        let publisher = self.publisher.clone();
-        self.tasks.spawn_blocking(move || {
-            let reply = apply(&store, &life, &publisher, &question.request);
-            drop(store); // Whoever hears of the answer may want to have the store to itself.
-            let _ = inputs.blocking_send(Input::Stored(ticket.answer(reply)));
-        });
+        let reply = apply(&mut *lock(&self.store), &self.life, &self.publisher, &question.request);
+        self.machine.handle(self.clock.now(), Input::Stored(ticket.answer(reply)));
     }
 
     fn notify(&mut self, notice: Notice) {
@@ -263,7 +258,10 @@ impl<S: Store> Driver<S> {
             }
         });
         let status = self.status.borrow().clone();
-        self.lock().told(&notice, &status);
+        match &self.errands {
+            Some(errands) => errands.run(&mut self.tasks, &self.life, Errand::Tell(notice.clone(), status)),
+            None => self.lock().told(&notice, &status),
+        }
         let _ = self.notices.send(notice); // Nobody has to listen.
     }
 
@@ -299,27 +297,12 @@ impl Life {
         self.mine = next;
     }
 
-    fn is_over(&self) -> bool {
+    pub(super) fn is_over(&self) -> bool {
         self.current.load(Ordering::Acquire) != self.mine
     }
 }
 
-fn apply<S: Store>(
-    store: &Mutex<S>,
-    life: &Life,
-    publisher: &Publisher,
-    request: &StoreRequest,
-) -> Result<Held, Failure> {
-    let mut store = lock(store);
-    if life.is_over() {
-        return Err(Failure::Unavailable("the client was dropped".into()));
-    }
-    let held = store.apply(request)?;
-    publisher.stored(request);
-    Ok(held)
-}
-
-fn lock<S>(store: &Mutex<S>) -> MutexGuard<'_, S> {
+pub(super) fn lock<S>(store: &Mutex<S>) -> MutexGuard<'_, S> {
     store.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -175,6 +175,7 @@ async fn a_refused_handshake_is_a_fault_too() {
 struct Threaded {
     store: MemoryStore,
     applied: u32,
+    told: Option<Notice>,
 }
 
 impl super::Store for Threaded {
@@ -193,6 +194,10 @@ impl super::Store for Threaded {
     fn blocks(&self) -> bool {
         true
     }
+
+    fn told(&mut self, notice: &Notice, _: &super::Status) {
+        self.told = Some(notice.clone());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -201,8 +206,8 @@ async fn a_client_that_was_dropped_stores_nothing_more() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let store = Arc::new(Mutex::new(Threaded::default()));
     let count = || Arc::strong_count(&store);
-    let until = async |wished: usize| {
-        while count() != wished {
+    let until = async |met: &dyn Fn() -> bool| {
+        while !met() {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     };
@@ -210,8 +215,8 @@ async fn a_client_that_was_dropped_stores_nothing_more() {
     let client = Client::connect_shared(options.clone(), Arc::clone(&store));
     let mut socket = Socket::accept(&listener).await;
     socket.welcome(at(10), None).await;
-    let phase = dormouse_core::client::ClientPhase::Backfill;
-    client.wait_for(|status| status.phase == phase).await.expect("it runs");
+    let told = Some(Notice::Phase(dormouse_core::client::ClientPhase::Backfill));
+    until(&|| store.lock().expect("unharmed").told == told).await;
 
     // Somebody looks at the store for long; meanwhile a request waits for it, and the client is dropped.
     let (shared, (release, released)) = (Arc::clone(&store), std::sync::mpsc::channel::<()>());
@@ -227,12 +232,11 @@ async fn a_client_that_was_dropped_stores_nothing_more() {
     socket.send(ServerMessage::Schema(relation())).await;
     let chunk = Arc::new(Chunk { relation: relation(), rows: vec![row("1", "0")] });
     socket.send(ServerMessage::Chunk { backfill: BackfillId(7), n: 0, chunk }).await;
-    // The request waits for the store; or the driver itself does, to tell it of the phase, and asks nothing before it is dropped.
-    let _ = tokio::time::timeout(Duration::from_secs(1), until(before + 1)).await;
+    until(&|| count() > before).await;
     drop(client);
     release.send(()).expect("it waits");
     looking.join().expect("unharmed");
-    until(1).await;
+    until(&|| count() == 1).await;
     assert_eq!(store.lock().expect("unharmed").applied, 0);
 
     // The next client has the store to itself.
