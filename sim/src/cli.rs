@@ -7,9 +7,10 @@ mod pool;
 mod replay;
 mod shrink;
 
+use crate::engine::subject::Subject;
 use crate::plan::Size;
 use crate::trace::Trace;
-use crate::trace_file::{TraceFile, parse_seed};
+use crate::trace_file::{Setup, TraceFile, parse_seed};
 use crate::world::World;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use dormouse_core::safeguard::Safeguards;
@@ -180,31 +181,24 @@ pub fn run() -> ExitCode {
     ExitCode::from(status)
 }
 
-/// A run that a person names: a seed, or a trace file.
-struct Run {
-    file: TraceFile,
-    safeguards: Safeguards,
-}
-
-impl Run {
-    /// Finds the run, and switches off what is named here, or else in the file.
-    fn find(named: &str, without: Option<&str>) -> Result<Self, String> {
-        if let Some((size, seed)) = parse_seed(named) {
-            let safeguards = without.map_or(Ok(Safeguards::ALL), ablate::without)?;
-            let mut world = World::new(seed, size, safeguards, Trace::default());
-            world.run();
-            let mut file = TraceFile::of_run(seed, size, world.chooser.made);
-            file.without = without.and_then(|name| ablate::find(name).ok());
-            return Ok(Self { file, safeguards });
-        }
-        let file = read_trace(named.as_ref())
-            .map_err(|why| format!("{why}; {named:?} is no seed either: those look like S:123"))?;
-        let without = without.map(ToOwned::to_owned).or_else(|| file.without.map(|safeguard| safeguard.name().into()));
-        // A build whose safeguards all hold replays the trace with them: that is what a regression trace is for.
-        let without = without.filter(|_| dormouse_core::safeguard::ABLATION);
-        let safeguards = without.map_or(Ok(Safeguards::ALL), |name| ablate::without(&name))?;
-        Ok(Self { file, safeguards })
+/// The run that a person names, a seed or a trace file, with what is named here, or else in the file, switched off.
+fn find_run(named: &str, without: Option<&str>) -> Result<TraceFile, String> {
+    if let Some((size, seed)) = parse_seed(named) {
+        let safeguards = without.map_or(Ok(Safeguards::ALL), ablate::without)?;
+        let without = without.and_then(|name| ablate::find(name).ok());
+        let setup = Setup { without, ..Setup::new(seed, size, safeguards) };
+        let mut world = World::new(seed, size, safeguards, Trace::default());
+        world.run();
+        return Ok(TraceFile::of_run(setup, world.chooser.made));
     }
+    let mut file = read_trace(named.as_ref())
+        .map_err(|why| format!("{why}; {named:?} is no seed either: those look like S:123"))?;
+    let without =
+        without.map(ToOwned::to_owned).or_else(|| file.setup.without.map(|safeguard| safeguard.name().into()));
+    // A build whose safeguards all hold replays the trace with them: that is what a regression trace is for.
+    let without = without.filter(|_| dormouse_core::safeguard::ABLATION);
+    file.setup.safeguards = without.map_or(Ok(Safeguards::ALL), |name| ablate::without(&name))?;
+    Ok(file)
 }
 
 fn read_trace(path: &Path) -> Result<TraceFile, String> {

@@ -1,6 +1,7 @@
 //! Which fault fell into which phase: every pair that is possible must be reached, or the suite has shown nothing about it.
 
 use crate::chooser::Kind;
+use crate::engine::subject;
 use std::fmt;
 
 macro_rules! phases {
@@ -166,7 +167,7 @@ pub const fn concerns(kind: Kind) -> &'static [Class] {
     }
 }
 
-const PAIRS: usize = Kind::COUNT * Phase::ALL.len();
+const PAIRS: usize = <Kind as subject::Kind>::COUNT * Phase::ALL.len();
 const WORDS: usize = PAIRS.div_ceil(64);
 
 /// The pairs that one run reached.

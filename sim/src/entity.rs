@@ -73,18 +73,18 @@ impl Entities {
             Entity::Client(n) => n < self.clients,
         }
     }
+}
 
-    /// The number of one.
-    #[must_use]
-    pub const fn index(self, entity: Entity) -> usize {
-        match entity {
-            Entity::World => 0,
-            Entity::Postgres => 1,
-            Entity::Node(n) => Self::NODE + n as usize,
-            Entity::Replication(n) => Self::REPLICATION + n as usize,
-            Entity::Hub(n) => Self::HUB + n as usize,
-            Entity::Writer(n) => Self::WRITER + n as usize,
-            Entity::Client(n) => Self::CLIENT + n as usize,
+impl crate::engine::subject::Entity for Entity {
+    fn index(self) -> usize {
+        match self {
+            Self::World => 0,
+            Self::Postgres => 1,
+            Self::Node(n) => Entities::NODE + n as usize,
+            Self::Replication(n) => Entities::REPLICATION + n as usize,
+            Self::Hub(n) => Entities::HUB + n as usize,
+            Self::Writer(n) => Entities::WRITER + n as usize,
+            Self::Client(n) => Entities::CLIENT + n as usize,
         }
     }
 }

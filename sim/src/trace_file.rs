@@ -1,37 +1,25 @@
-//! A trace as a small text file: the seed of the workload, the few choices that were not quiet, and the promise that they break.
+//! What a run of Dormouse has beside its choices: the lines of a trace file that describe its world.
 //!
 //! ```text
-//! # A page is lost between two others, and the client applies the second.
-//! trace 1
 //! seed S:1872
 //! transactions 4
 //! rolled-back writer/1#0
 //! without ChainedPages
-//! breaks Complete "content sum" client
-//! choice LoseAnnouncement hub/0 #2 = 1
 //! ```
-//!
-//! A choice that a replay never comes to is passed over and a choice that is not named is quiet, so a trace never loses its
-//! place when the simulator grows; it drifts, and the replay says how far.
 
-use crate::chooser::{Choice, Chooser, Kind, Script};
-use crate::entity::{Entities, Entity};
-use crate::oracle::Violation;
+use crate::engine::{subject, trace};
+use crate::entity::Entities;
 use crate::plan::Size;
-use dormouse_core::safeguard::Safeguard;
-use dormouse_core::time::Timestamp;
+use crate::world::World;
+use dormouse_core::safeguard::{Safeguard, Safeguards};
 use std::collections::BTreeSet;
-use std::fmt;
-use std::str::FromStr;
 
-/// The first words of every trace file of this form.
-const VERSION: &str = "1";
+/// A run of Dormouse, as few words describe it.
+pub type TraceFile = trace::TraceFile<World>;
 
-/// A run, as few words describe it.
+/// The world of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TraceFile {
-    /// What it shows, for people.
-    pub about: Vec<String>,
+pub struct Setup {
     /// From which the workload follows.
     pub seed: u64,
     /// How large the world is.
@@ -42,119 +30,64 @@ pub struct TraceFile {
     pub rolled_back: BTreeSet<(u8, u32)>,
     /// The safeguard without which the promise breaks; `None` for a defect that was mended.
     pub without: Option<Safeguard>,
-    /// What breaks.
-    pub breaks: Option<Breaks>,
-    /// The choices that are not quiet.
-    pub choices: Vec<Choice>,
+    /// What holds: not of the file, but of whoever runs it.
+    pub safeguards: Safeguards,
 }
 
-/// What tells one kind of failure from another.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Breaks {
-    /// The promise.
-    pub promise: String,
-    /// What noticed it.
-    pub oracle: String,
-    /// The kind of entity for which it broke.
-    pub entity: String,
-}
-
-impl Breaks {
-    /// What a violation is, without its circumstances.
+impl Setup {
+    /// The world of a seed.
     #[must_use]
-    pub fn of(violation: &Violation) -> Self {
-        let entity = violation.entity.to_string();
-        let entity = entity.split('/').next().unwrap_or_default().to_owned();
-        Self { promise: violation.promise.to_string(), oracle: violation.oracle.to_owned(), entity }
+    pub const fn new(seed: u64, size: Size, safeguards: Safeguards) -> Self {
+        Self { seed, size, transactions: size.transactions(), rolled_back: BTreeSet::new(), without: None, safeguards }
+    }
+
+    /// Who is in it.
+    #[must_use]
+    pub const fn entities(&self) -> Entities {
+        Entities { clients: self.size.clients() + 1 }
     }
 }
 
-impl TraceFile {
-    /// The whole run of a seed, whose choices are known.
-    #[must_use]
-    pub fn of_run(seed: u64, size: Size, choices: Vec<Choice>) -> Self {
-        let (about, rolled_back, transactions) = (Vec::new(), BTreeSet::new(), size.transactions());
-        Self { about, seed, size, transactions, rolled_back, without: None, breaks: None, choices }
+impl subject::Setup for Setup {
+    fn seed(&self) -> u64 {
+        self.seed
     }
 
-    /// The chooser that follows this trace.
-    #[must_use]
-    pub fn chooser(&self) -> Chooser {
-        let entities = Entities { clients: self.size.clients() + 1 };
-        let known = self.choices.iter().filter(|choice| entities.has(choice.entity)).copied();
-        Chooser::scripted(self.seed, entities, Script::from_iter(known))
-    }
-}
-
-impl fmt::Display for TraceFile {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for line in &self.about {
-            writeln!(f, "# {line}")?;
-        }
-        writeln!(f, "trace {VERSION}")?;
-        writeln!(f, "seed {}:{}", self.size, self.seed)?;
-        writeln!(f, "transactions {}", self.transactions)?;
+    fn lines(&self) -> Vec<String> {
+        let mut lines =
+            vec![format!("seed {}:{}", self.size, self.seed), format!("transactions {}", self.transactions)];
         if !self.rolled_back.is_empty() {
             let all: Vec<_> = self.rolled_back.iter().map(|(writer, n)| format!("writer/{writer}#{n}")).collect();
-            writeln!(f, "rolled-back {}", all.join(" "))?;
+            lines.push(format!("rolled-back {}", all.join(" ")));
         }
-        if let Some(safeguard) = self.without {
-            writeln!(f, "without {}", safeguard.name())?;
-        }
-        if let Some(Breaks { promise, oracle, entity }) = &self.breaks {
-            writeln!(f, "breaks {promise} \"{oracle}\" {entity}")?;
-        }
-        for Choice { kind, entity, n, pick, .. } in &self.choices {
-            writeln!(f, "choice {} {entity} #{n} = {pick}", kind.name())?;
-        }
-        Ok(())
+        lines.extend(self.without.map(|safeguard| format!("without {}", safeguard.name())));
+        lines
     }
-}
 
-impl FromStr for TraceFile {
-    type Err = String;
-
-    /// Reads a trace file.
-    ///
-    /// # Errors
-    /// The first line that is none of the form above, and what was expected there.
-    fn from_str(text: &str) -> Result<Self, String> {
-        let mut file = Self::of_run(0, Size::S, Vec::new());
-        let (mut versioned, mut seeded) = (false, false);
-        for (n, line) in text.lines().enumerate() {
-            let wrong = |expected: &str| format!("line {}: {line:?}: expected {expected}", n + 1);
+    fn parse(lines: &[(usize, &str)]) -> Result<Self, String> {
+        let mut setup = None;
+        let (mut transactions, mut rolled_back, mut without) = (None, BTreeSet::new(), None);
+        for (n, line) in lines {
+            let wrong = |expected: &str| format!("line {n}: {line:?}: expected {expected}");
             let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
             let rest = rest.trim();
             match word {
-                "" => {}
-                "#" => file.about.push(rest.into()),
-                "trace" if rest == VERSION => versioned = true,
-                "trace" => return Err(wrong("`trace 1`: another version is not known here")),
-                "seed" => {
-                    (file.size, file.seed) = parse_seed(rest).ok_or_else(|| wrong("a seed such as S:123"))?;
-                    (file.transactions, seeded) = (file.size.transactions(), true);
-                }
-                "transactions" => file.transactions = rest.parse().map_err(|_| wrong("a number"))?,
+                "seed" => setup = Some(parse_seed(rest).ok_or_else(|| wrong("a seed such as S:123"))?),
+                "transactions" => transactions = Some(rest.parse().map_err(|_| wrong("a number"))?),
                 "rolled-back" => {
                     let all = rest.split_whitespace().map(transaction).collect::<Option<_>>();
-                    file.rolled_back = all.ok_or_else(|| wrong("transactions such as writer/1#0"))?;
+                    rolled_back = all.ok_or_else(|| wrong("transactions such as writer/1#0"))?;
                 }
                 "without" => {
                     let named = Safeguard::ALL.iter().find(|safeguard| safeguard.name() == rest);
-                    file.without = Some(*named.ok_or_else(|| wrong("the name of a safeguard"))?);
+                    without = Some(*named.ok_or_else(|| wrong("the name of a safeguard"))?);
                 }
-                "breaks" => {
-                    file.breaks = Some(breaks(rest).ok_or_else(|| wrong("a promise, an oracle in quotes, an entity"))?);
-                }
-                "choice" => file.choices.push(choice(rest).ok_or_else(|| wrong("`choice Cut client/0 #3 = 1`"))?),
                 _ => return Err(wrong("a word of trace files (trace, seed, choice, …)")),
             }
         }
-        match (versioned, seeded) {
-            (true, true) => Ok(file),
-            (false, _) => Err("the line `trace 1` is missing".into()),
-            (true, false) => Err("the line `seed …` is missing".into()),
-        }
+        let (size, seed) = setup.ok_or("the line `seed …` is missing")?;
+        let new = Self::new(seed, size, Safeguards::ALL);
+        Ok(Self { transactions: transactions.unwrap_or(new.transactions), rolled_back, without, ..new })
     }
 }
 
@@ -176,23 +109,6 @@ fn transaction(text: &str) -> Option<(u8, u32)> {
     Some((writer.parse().ok()?, n.parse().ok()?))
 }
 
-fn breaks(text: &str) -> Option<Breaks> {
-    let (promise, rest) = text.split_once(" \"")?;
-    let (oracle, entity) = rest.split_once("\" ")?;
-    Some(Breaks { promise: promise.into(), oracle: oracle.into(), entity: entity.into() })
-}
-
-fn choice(text: &str) -> Option<Choice> {
-    let [kind, entity, n, "=", pick] = text.split_whitespace().collect::<Vec<_>>()[..] else { return None };
-    Some(Choice {
-        at: Timestamp::ZERO,
-        kind: Kind::ALL.iter().copied().find(|known| known.name() == kind)?,
-        entity: entity.parse::<Entity>().ok()?,
-        n: n.strip_prefix('#')?.parse().ok()?,
-        pick: pick.parse().ok()?,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -204,7 +120,10 @@ mod tests {
     fn a_file_reads_as_it_was_written() {
         let file: TraceFile = TEXT.parse().expect("a trace file");
         assert_eq!(file.to_string(), TEXT);
-        assert_eq!((file.seed, file.size, file.choices.len(), file.rolled_back.len()), (7, Size::M, 2, 2));
+        assert_eq!(
+            (file.setup.seed, file.setup.size, file.choices.len(), file.setup.rolled_back.len()),
+            (7, Size::M, 2, 2)
+        );
     }
 
     #[test]

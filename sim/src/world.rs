@@ -10,22 +10,25 @@ mod hub;
 mod network;
 mod quiet;
 mod replication;
+mod subject;
 #[cfg(test)]
 mod tests;
 mod workload;
 
-pub use event::{Event, Queue};
+pub use event::Event;
 
-use crate::chooser::{Chooser, Kind};
+use crate::chooser::{Chooser, Kind, Source};
 use crate::coverage::Reached;
 use crate::digest::Digest;
-use crate::entity::{Entities, Entity, HUBS, NODES};
+use crate::engine::queue::Queue;
+use crate::engine::subject::Setup as _;
+use crate::entity::{Entity, HUBS, NODES};
 use crate::oracle::{Oracle, Promise, Violation};
 use crate::plan::{Plan, Size};
 use crate::postgres::Postgres;
 use crate::probe::{Probe, Probes};
 use crate::trace::Trace;
-use crate::trace_file::TraceFile;
+use crate::trace_file::{Setup, TraceFile};
 use client::ClientHost;
 use dormouse_core::safeguard::Safeguards;
 use dormouse_core::time::Timestamp;
@@ -63,7 +66,7 @@ pub struct World {
     pub trace: Trace,
     /// Where choices come from.
     pub chooser: Chooser,
-    queue: Queue,
+    queue: Queue<Event>,
     postgres: Postgres,
     replications: Vec<ReplicationHost>,
     hubs: Vec<HubHost>,
@@ -96,17 +99,20 @@ impl World {
     /// The world of a seed.
     #[must_use]
     pub fn new(seed: u64, size: Size, safeguards: Safeguards, trace: Trace) -> Self {
-        let mut chooser = Chooser::new(seed, Entities { clients: size.clients() + 1 });
-        let plan = Plan::new(seed, size, safeguards, &mut chooser);
-        Self::of_plan(plan, chooser, trace)
+        Self::of_setup(&Setup::new(seed, size, safeguards), Source::Random, trace)
     }
 
     /// The world of a trace: its workload and settings follow from the seed, its faults from the trace.
     #[must_use]
-    pub fn replay(file: &TraceFile, safeguards: Safeguards, trace: Trace) -> Self {
-        let mut chooser = file.chooser();
-        let plan = Plan::new(file.seed, file.size, safeguards, &mut chooser);
-        let plan = Plan { transactions: file.transactions, rolled_back: file.rolled_back.clone(), ..plan };
+    pub fn replay(file: &TraceFile, trace: Trace) -> Self {
+        let script = file.choices.iter().filter(|choice| file.setup.entities().has(choice.entity)).copied();
+        Self::of_setup(&file.setup, Source::Script(script.collect()), trace)
+    }
+
+    fn of_setup(setup: &Setup, source: Source, trace: Trace) -> Self {
+        let mut chooser = Chooser::new(setup.seed(), setup.entities().count(), source);
+        let plan = Plan::new(setup.seed, setup.size, setup.safeguards, &mut chooser);
+        let plan = Plan { transactions: setup.transactions, rolled_back: setup.rolled_back.clone(), ..plan };
         Self::of_plan(plan, chooser, trace)
     }
 
@@ -156,13 +162,7 @@ impl World {
         self.workload.begun().collect()
     }
 
-    /// Runs until nothing is left to see, or a promise breaks.
-    pub fn run(&mut self) {
-        while self.step() {}
-    }
-
-    /// Takes the next event. False at the end.
-    pub fn step(&mut self) -> bool {
+    fn take_event(&mut self) -> bool {
         if self.finished || self.violation.is_some() {
             return false;
         }

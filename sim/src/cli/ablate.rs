@@ -48,9 +48,11 @@ mod ablated {
 mod ablated {
     use super::super::pool::{self, Found, Job, Outcome};
     use super::{AblateArgs, Safeguard, Safeguards, USAGE, find};
-    use crate::cli::{OK, Run, VIOLATED, read_traces};
+    use crate::cli::{OK, VIOLATED, find_run, read_traces};
+    use crate::engine::shrink::{Shrunk, shrink};
     use crate::plan::Size;
-    use crate::shrink::{Shrunk, outcome, shrink};
+    use crate::trace_file::TraceFile;
+    use crate::world::World;
     use serde_json::{Value, json};
     use std::path::Path;
 
@@ -112,8 +114,10 @@ mod ablated {
         };
         let mut results = Vec::new();
         for (path, file) in &traces {
-            let Some(safeguard) = file.without else { continue };
-            let broke = outcome(file, without(safeguard));
+            let Some(safeguard) = file.setup.without else { continue };
+            let mut off: TraceFile = file.clone();
+            off.setup.safeguards = without(safeguard);
+            let broke = off.outcome();
             let bites = broke.is_some() && broke == file.breaks;
             if !as_json {
                 let verdict = if bites { "bites" } else { "NO LONGER BITES" };
@@ -123,7 +127,7 @@ mod ablated {
         }
         let missing: Vec<_> = Safeguard::ALL
             .iter()
-            .filter(|safeguard| !traces.iter().any(|(_, file)| file.without == Some(**safeguard)))
+            .filter(|safeguard| !traces.iter().any(|(_, file)| file.setup.without == Some(**safeguard)))
             .map(|safeguard| safeguard.name())
             .collect();
         if !as_json && !missing.is_empty() {
@@ -137,9 +141,9 @@ mod ablated {
     }
 
     /// The shortest trace of what was found, written where it is wanted.
-    fn shortest(args: &AblateArgs, safeguard: Safeguard, found: &Found) -> Option<Shrunk> {
-        let run = Run::find(&format!("S:{}", found.seed), Some(safeguard.name())).ok()?;
-        let mut shrunk = shrink(&run.file, run.safeguards)?;
+    fn shortest(args: &AblateArgs, safeguard: Safeguard, found: &Found) -> Option<Shrunk<World>> {
+        let run = find_run(&format!("S:{}", found.seed), Some(safeguard.name())).ok()?;
+        let mut shrunk = shrink(&run)?;
         shrunk.file.about.push(safeguard.sentence().into());
         if let Some(dir) = &args.write {
             let path = dir.join(format!("{}.trace", safeguard.name()));

@@ -3,10 +3,11 @@
 #![expect(clippy::disallowed_types, reason = "the worker pool is no part of a simulated world")]
 
 use crate::coverage::{Coverage, Reached};
+use crate::engine::subject::Subject;
 use crate::plan::Size;
 use crate::probe::Probes;
 use crate::trace::Trace;
-use crate::trace_file::TraceFile;
+use crate::trace_file::{Setup, TraceFile};
 use crate::world::World;
 use dormouse_core::safeguard::Safeguards;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -147,8 +148,9 @@ fn from_trace_differs(seed: u64, job: &Job, hash: u128) -> Option<String> {
     let run = catch_unwind(AssertUnwindSafe(|| {
         let mut world = World::new(seed, job.size, job.safeguards, Trace::default());
         world.run();
-        let file = TraceFile::of_run(seed, job.size, std::mem::take(&mut world.chooser.made));
-        let mut again = World::replay(&file, job.safeguards, Trace::default());
+        let file =
+            TraceFile::of_run(Setup::new(seed, job.size, job.safeguards), std::mem::take(&mut world.chooser.made));
+        let mut again = World::replay(&file, Trace::default());
         again.run();
         again.digest.finish() == hash
     }));

@@ -1,27 +1,24 @@
 //! `replay`: one seed or trace in words.
 
-use super::{OK, ReplayArgs, Run, USAGE, VIOLATED};
+use super::{OK, ReplayArgs, USAGE, VIOLATED, find_run};
+use crate::engine::subject::Subject;
 use crate::trace::Trace;
 use crate::world::World;
 use serde_json::json;
 
 pub(super) fn run(args: &ReplayArgs) -> u8 {
-    let run = match Run::find(&args.run, args.without.as_deref()) {
+    let run = match find_run(&args.run, args.without.as_deref()) {
         Ok(run) => run,
         Err(why) => {
             eprintln!("{why}");
             return USAGE;
         }
     };
-    let mut world = World::replay(&run.file, run.safeguards, Trace::kept());
+    let mut world = World::replay(&run, Trace::kept());
     world.run();
     let unused = world.chooser.unused();
     if !unused.is_empty() {
-        eprintln!(
-            "the trace has drifted: {} of its {} choices were never come to",
-            unused.len(),
-            run.file.choices.len()
-        );
+        eprintln!("the trace has drifted: {} of its {} choices were never come to", unused.len(), run.choices.len());
         unused.iter().for_each(|choice| eprintln!("  {choice}"));
     }
     if args.json {
@@ -31,7 +28,7 @@ pub(super) fn run(args: &ReplayArgs) -> u8 {
         println!(
             "{}",
             json!({
-                "v": 1, "ok": violation.is_none(), "seed": format!("{}:{}", run.file.size, run.file.seed), "events": world.events,
+                "v": 1, "ok": violation.is_none(), "seed": format!("{}:{}", run.setup.size, run.setup.seed), "events": world.events,
                 "hash": world.digest.to_string(), "families": world.plan.families.to_string(), "violation": violation,
                 "unused": unused.iter().map(ToString::to_string).collect::<Vec<_>>(),
                 "choices": world.chooser.made.iter().map(ToString::to_string).collect::<Vec<_>>(),

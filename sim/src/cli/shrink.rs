@@ -1,18 +1,18 @@
 //! `shrink`: from a failing seed or trace to the few choices that matter.
 
-use super::{OK, Run, ShrinkArgs, USAGE, VIOLATED};
-use crate::shrink::shrink;
+use super::{OK, ShrinkArgs, USAGE, VIOLATED, find_run};
+use crate::engine::shrink::shrink;
 use serde_json::json;
 
 pub(super) fn run(args: &ShrinkArgs) -> u8 {
-    let run = match Run::find(&args.run, args.without.as_deref()) {
+    let run = match find_run(&args.run, args.without.as_deref()) {
         Ok(run) => run,
         Err(why) => {
             eprintln!("{why}");
             return USAGE;
         }
     };
-    let Some(shrunk) = shrink(&run.file, run.safeguards) else {
+    let Some(shrunk) = shrink(&run) else {
         eprintln!("{}: nothing breaks, so there is nothing to shrink", args.run);
         return VIOLATED;
     };
@@ -25,10 +25,10 @@ pub(super) fn run(args: &ShrinkArgs) -> u8 {
     }
     eprintln!(
         "{} choices became {} in {} runs; {} transactions are left",
-        run.file.choices.len(),
+        run.choices.len(),
         shrunk.file.choices.len(),
         shrunk.runs,
-        shrunk.file.transactions
+        shrunk.file.setup.transactions
     );
     if args.json {
         let choices: Vec<_> = shrunk.file.choices.iter().map(ToString::to_string).collect();

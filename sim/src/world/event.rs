@@ -1,5 +1,6 @@
 //! What can happen next, and in which order.
 
+use crate::engine::queue::{Placed, Waits};
 use crate::entity::Entity;
 use crate::postgres::{SnapshotBegun, TxId};
 use dormouse_core::ask::{Answer, Ask};
@@ -7,9 +8,7 @@ use dormouse_core::history::Announcement;
 use dormouse_core::hub::TakeSnapshot;
 use dormouse_core::position::Lsn;
 use dormouse_core::store::Store;
-use dormouse_core::time::Timestamp;
 use dormouse_core::{client, hub, replication};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// One thing that happens.
@@ -190,50 +189,7 @@ pub enum Event {
     Converged,
 }
 
-/// Where an event stands among those of one instant: never by the order of insertion.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Key {
-    at: Timestamp,
-    class: u8,
-    entity: u16,
-    n: u32,
-}
-
-/// What will happen.
-#[derive(Debug, Clone, Default)]
-pub struct Queue {
-    events: BTreeMap<Key, Event>,
-    counts: BTreeMap<(u8, u16), u32>,
-}
-
-impl Queue {
-    /// Plans an event.
-    pub fn push(&mut self, at: Timestamp, event: Event) {
-        let (class, entity) = event.place();
-        let n = self.counts.entry((class, entity)).or_default();
-        *n += 1;
-        self.events.insert(Key { at, class, entity, n: *n }, event);
-    }
-
-    /// Takes the next event.
-    pub fn pop(&mut self) -> Option<(Timestamp, Event)> {
-        let (key, event) = self.events.pop_first()?;
-        Some((key.at, event))
-    }
-
-    /// Takes out the events that a predicate names.
-    pub fn remove_where(&mut self, mut is: impl FnMut(&Event) -> bool) {
-        self.events.retain(|_, event| !is(event));
-    }
-
-    /// Takes out the events that a predicate names, with their times.
-    pub fn take_where(&mut self, mut is: impl FnMut(&Event) -> bool) -> Vec<(Timestamp, Event)> {
-        self.events.extract_if(.., |_, event| is(event)).map(|(key, event)| (key.at, event)).collect()
-    }
-}
-
-impl Event {
-    /// Its class among the events of one instant, and whom it concerns.
+impl Placed for Event {
     fn place(&self) -> (u8, u16) {
         match self {
             Self::Visible { .. } => (0, 0),
@@ -264,6 +220,36 @@ impl Event {
             Self::Faults => (23, 0),
             Self::Quiet => (24, 0),
             Self::Converged => (25, 0),
+        }
+    }
+
+    fn waits(&self) -> Waits {
+        match self {
+            Self::ReplicationAsks { .. }
+            | Self::ReplicationHears { .. }
+            | Self::Confirmed { .. }
+            | Self::HubAsks { .. }
+            | Self::HubHears { .. }
+            | Self::SnapshotCopied { .. }
+            | Self::Announced { .. }
+            | Self::Dialled { .. }
+            | Self::Frame { .. }
+            | Self::ClientHears { .. }
+            | Self::StoreRuns { .. }
+            | Self::StoreAnswers { .. } => Waits::UnderWay,
+            Self::Timeout { .. } | Self::Alarm { .. } => Waits::Timer,
+            Self::Nudged
+            | Self::StreamGrew { .. }
+            | Self::Silence { .. }
+            | Self::HubWakes { .. }
+            | Self::ClientStarts { .. }
+            | Self::NodeStarts { .. }
+            | Self::Writes { .. }
+            | Self::Visible { .. }
+            | Self::Attacks
+            | Self::Faults
+            | Self::Quiet
+            | Self::Converged => Waits::Else,
         }
     }
 }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::engine::subject::Subject;
 use crate::plan::Family;
 
 fn world(seed: u64) -> World {
@@ -92,8 +93,8 @@ fn a_seed_without_faults_is_quiet() {
 fn a_run_from_its_own_trace_is_the_same_run() {
     for seed in 0..40 {
         let first = run(seed);
-        let file = TraceFile::of_run(seed, Size::S, first.chooser.made.clone());
-        let mut again = World::replay(&file, Safeguards::ALL, Trace::default());
+        let file = TraceFile::of_run(Setup::new(seed, Size::S, Safeguards::ALL), first.chooser.made.clone());
+        let mut again = World::replay(&file, Trace::default());
         again.run();
         assert_eq!((again.digest, again.events), (first.digest, first.events), "S:{seed}");
         assert_eq!(again.chooser.unused(), []);
@@ -102,8 +103,8 @@ fn a_run_from_its_own_trace_is_the_same_run() {
 
 #[test]
 fn a_trace_without_choices_is_a_run_without_faults() {
-    let file = TraceFile::of_run(5, Size::S, Vec::new());
-    let mut world = World::replay(&file, Safeguards::ALL, Trace::default());
+    let file = TraceFile::of_run(Setup::new(5, Size::S, Safeguards::ALL), Vec::new());
+    let mut world = World::replay(&file, Trace::default());
     world.run();
     assert!(world.violation.is_none() && world.finished && world.chooser.made.is_empty());
     assert!(world.begun().iter().sum::<u32>() > 0);

@@ -1,5 +1,7 @@
 //! What can be chosen. Numbers are frozen: a seed keeps its meaning when kinds are added.
 
+use crate::engine::subject;
+
 macro_rules! kinds {
     ($($(#[doc = $doc:literal])+ $name:ident = $number:literal, $words:literal;)+) => {
         /// What is chosen.
@@ -8,13 +10,6 @@ macro_rules! kinds {
         pub enum Kind { $($(#[doc = $doc])+ $name = $number,)+ }
 
         impl Kind {
-            /// One more than the greatest number.
-            pub const COUNT: usize = {
-                let mut most = 0;
-                $(if $number > most { most = $number; })+
-                most + 1
-            };
-
             /// All of them.
             pub const ALL: &[Self] = &[$(Self::$name),+];
 
@@ -27,6 +22,12 @@ macro_rules! kinds {
             const fn template(self) -> &'static str {
                 match self { $(Self::$name => $words,)+ }
             }
+
+            const MOST: usize = {
+                let mut most = 0;
+                $(if $number > most { most = $number; })+
+                most
+            };
         }
     };
 }
@@ -124,14 +125,38 @@ kinds! {
     CredentialLatency = 46, "another credential comes after bucket {} to";
 }
 
-impl Kind {
-    /// The choice in words.
-    pub(super) fn words(self, pick: u64) -> String {
+impl subject::Kind for Kind {
+    const COUNT: usize = Self::MOST + 1;
+
+    fn number(self) -> u16 {
+        self as u16
+    }
+
+    fn name(self) -> &'static str {
+        Self::name(self)
+    }
+
+    fn by_name(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|known| known.name() == name)
+    }
+
+    fn words(self, pick: u64) -> String {
         self.template().replace("{}", &pick.to_string())
     }
 
-    /// What stands between the words and the entity.
-    pub(super) const fn joint(self) -> &'static str {
-        "·"
+    fn is_delay(self) -> bool {
+        matches!(
+            self,
+            Self::QuestionLatency
+                | Self::AnswerLatency
+                | Self::FrameLatency
+                | Self::AnnouncementLatency
+                | Self::StoreLatency
+                | Self::DialLatency
+                | Self::CopyLatency
+                | Self::WakeLatency
+                | Self::StreamLag
+                | Self::CredentialLatency
+        )
     }
 }

@@ -1,7 +1,9 @@
 use super::*;
+use crate::chooser::{Chooser, Kind};
+use crate::entity::Entity;
 
 fn chooser(seed: u64) -> Chooser {
-    Chooser::new(seed, Entities { clients: 3 })
+    Chooser::new(seed, 32, Source::Random)
 }
 
 #[test]

@@ -1,0 +1,23 @@
+//! The generic part: what it takes to search the runs of any sans-IO machine, keep them as traces, and make them small.
+//!
+//! It knows nothing of Dormouse. A world of machines is a [`Subject`]: a value that steps from event to event and asks a
+//! [`Chooser`](chooser::Chooser) about everything undetermined. Every way of searching is only another chooser on the same loop:
+//!
+//! | way | what it is for |
+//! |---|---|
+//! | [`chooser::Source::Random`] | the default: a seed |
+//! | [`chooser::Pct`] | races of small depth: few faults, well placed |
+//! | [`chooser::Script`] | replay of a [`trace`] |
+//! | [`chooser::Bytes`] | coverage-guided fuzzing |
+//! | [`exhaust`] | every schedule of a small scope, with a certificate |
+//! | [`fork`] | many futures of one rare state |
+//!
+//! `sim/examples/lock_service.rs` drives a machine of another kind with it.
+
+pub mod chooser;
+pub mod exhaust;
+pub mod fork;
+pub mod queue;
+pub mod shrink;
+pub mod subject;
+pub mod trace;
