@@ -1,10 +1,13 @@
 //! The command line: fuzz, replay, shrink, ablate.
 
 mod ablate;
+mod bench;
 mod coverage;
+mod exhaust;
 mod fuzz;
 mod pool;
 mod replay;
+mod searching;
 mod shrink;
 
 use crate::engine::subject::Subject;
@@ -42,6 +45,10 @@ enum Command {
     Shrink(ShrinkArgs),
     /// Shows which faults fell into which phases, and how often. Exit status 1 when a possible pair was never reached.
     Coverage(CoverageArgs),
+    /// Tries every schedule of a small scope and prints a certificate. Exit status 1 when a promise broke or the scope was not done.
+    Exhaust(ExhaustArgs),
+    /// Measures how fast the simulator is, and whether any run differs from its repetition.
+    Bench(BenchArgs),
     /// Switches off one safeguard after the other: a violation must be found for each.
     Ablate(AblateArgs),
 }
@@ -81,6 +88,9 @@ struct FuzzArgs {
     /// How large the worlds are.
     #[arg(long, default_value = "S")]
     size: SizeArg,
+    /// How choices are made.
+    #[arg(long, value_enum, default_value_t)]
+    chooser: searching::ChooserArg,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
@@ -145,6 +155,56 @@ struct CoverageArgs {
 }
 
 #[derive(Debug, Args)]
+struct ExhaustArgs {
+    /// How many transactions are written.
+    #[arg(long, default_value_t = 2)]
+    transactions: u32,
+    /// At most so many crashes of a node.
+    #[arg(long, default_value_t = 1)]
+    crashes: u32,
+    /// At most so many connections cut.
+    #[arg(long, default_value_t = 1)]
+    cuts: u32,
+    /// At most so many hubs put to sleep: between any two of their outputs, and at any time.
+    #[arg(long, default_value_t = 1)]
+    hibernations: u32,
+    /// At most so many delays beyond the least.
+    #[arg(long, default_value_t = 0)]
+    delays: u32,
+    /// Of the ways in which one choice can go, at most so many are tried: 2 is "not, or in the first way".
+    #[arg(long, default_value_t = 2)]
+    picks: u64,
+    /// Whose workload; the first seed whose families fit unless given.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Stop after so many states.
+    #[arg(long)]
+    states_max: Option<u64>,
+    /// A safeguard to switch off, in a build with the feature `ablation`.
+    #[arg(long)]
+    without: Option<String>,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct BenchArgs {
+    /// How many seeds of size S; a tenth of them of size M, and a thousandth of size L.
+    #[arg(long, default_value_t = 10_000)]
+    seeds: u64,
+    /// How many runs each size gets; the median is told.
+    #[arg(long, default_value_t = 3)]
+    runs: usize,
+    /// How many threads; as many as there are cores unless given.
+    #[arg(long)]
+    threads: Option<usize>,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
 struct AblateArgs {
     /// Only this safeguard.
     name: Option<String>,
@@ -160,6 +220,9 @@ struct AblateArgs {
     /// The first seed.
     #[arg(long, default_value_t = 0)]
     from: u64,
+    /// How choices are made.
+    #[arg(long, value_enum, default_value_t)]
+    chooser: searching::ChooserArg,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
@@ -176,6 +239,8 @@ pub fn run() -> ExitCode {
         Command::Replay(args) => replay::run(&args),
         Command::Shrink(args) => shrink::run(&args),
         Command::Coverage(args) => coverage::run(&args),
+        Command::Exhaust(args) => exhaust::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Ablate(args) => ablate::run(&args),
     };
     ExitCode::from(status)

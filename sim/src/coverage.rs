@@ -187,6 +187,11 @@ impl Reached {
         self.0[pair / 64] |= 1 << (pair % 64);
     }
 
+    /// What one or the other has reached.
+    pub fn join(&mut self, other: &Self) {
+        self.0.iter_mut().zip(&other.0).for_each(|(all, more)| *all |= more);
+    }
+
     const fn has(&self, pair: usize) -> bool {
         self.0[pair / 64] & (1 << (pair % 64)) != 0
     }

@@ -165,6 +165,8 @@ pub struct Plan {
     pub transactions: u32,
     /// Transactions that roll back instead of committing: a writer, and which of its own.
     pub rolled_back: BTreeSet<(u8, u32)>,
+    /// Whether everybody comes at once and faults last until all have been live.
+    pub tight: bool,
 }
 
 impl Plan {
@@ -182,6 +184,7 @@ impl Plan {
             safeguards,
             transactions: size.transactions(),
             rolled_back: BTreeSet::new(),
+            tight: false,
         }
     }
 

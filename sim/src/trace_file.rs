@@ -30,6 +30,8 @@ pub struct Setup {
     pub rolled_back: BTreeSet<(u8, u32)>,
     /// The safeguard without which the promise breaks; `None` for a defect that was mended.
     pub without: Option<Safeguard>,
+    /// Whether everybody comes at once and faults last until all have been live: the world of an exhaustive search.
+    pub tight: bool,
     /// What holds: not of the file, but of whoever runs it.
     pub safeguards: Safeguards,
 }
@@ -38,7 +40,15 @@ impl Setup {
     /// The world of a seed.
     #[must_use]
     pub const fn new(seed: u64, size: Size, safeguards: Safeguards) -> Self {
-        Self { seed, size, transactions: size.transactions(), rolled_back: BTreeSet::new(), without: None, safeguards }
+        Self {
+            seed,
+            size,
+            transactions: size.transactions(),
+            rolled_back: BTreeSet::new(),
+            without: None,
+            tight: false,
+            safeguards,
+        }
     }
 
     /// Who is in it.
@@ -60,13 +70,14 @@ impl subject::Setup for Setup {
             let all: Vec<_> = self.rolled_back.iter().map(|(writer, n)| format!("writer/{writer}#{n}")).collect();
             lines.push(format!("rolled-back {}", all.join(" ")));
         }
+        lines.extend(self.tight.then(|| "tight".to_owned()));
         lines.extend(self.without.map(|safeguard| format!("without {}", safeguard.name())));
         lines
     }
 
     fn parse(lines: &[(usize, &str)]) -> Result<Self, String> {
         let mut setup = None;
-        let (mut transactions, mut rolled_back, mut without) = (None, BTreeSet::new(), None);
+        let (mut transactions, mut rolled_back, mut without, mut tight) = (None, BTreeSet::new(), None, false);
         for (n, line) in lines {
             let wrong = |expected: &str| format!("line {n}: {line:?}: expected {expected}");
             let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
@@ -78,6 +89,7 @@ impl subject::Setup for Setup {
                     let all = rest.split_whitespace().map(transaction).collect::<Option<_>>();
                     rolled_back = all.ok_or_else(|| wrong("transactions such as writer/1#0"))?;
                 }
+                "tight" => tight = true,
                 "without" => {
                     let named = Safeguard::ALL.iter().find(|safeguard| safeguard.name() == rest);
                     without = Some(*named.ok_or_else(|| wrong("the name of a safeguard"))?);
@@ -87,7 +99,7 @@ impl subject::Setup for Setup {
         }
         let (size, seed) = setup.ok_or("the line `seed …` is missing")?;
         let new = Self::new(seed, size, Safeguards::ALL);
-        Ok(Self { transactions: transactions.unwrap_or(new.transactions), rolled_back, without, ..new })
+        Ok(Self { transactions: transactions.unwrap_or(new.transactions), rolled_back, without, tight, ..new })
     }
 }
 

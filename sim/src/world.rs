@@ -10,6 +10,7 @@ mod hub;
 mod network;
 mod quiet;
 mod replication;
+mod state;
 mod subject;
 #[cfg(test)]
 mod tests;
@@ -42,6 +43,10 @@ use workload::Workload;
 pub const DAWN: Timestamp = Timestamp::from_millis(1_000_000);
 /// Machines are checked in full at every so many events, and what was touched at each.
 const CHECK_ALL_EVERY: u64 = 8;
+/// In a tight world clients come within so many milliseconds.
+const TIGHT_MS: u64 = 100;
+/// The longest that something is held for something else.
+const HELD_MAX: Duration = Duration::from_secs(2);
 /// More events than any run of this size takes: reaching it breaks a promise.
 const EVENTS_MAX: [u64; 3] = [60_000, 600_000, 20_000_000];
 
@@ -112,7 +117,12 @@ impl World {
     fn of_setup(setup: &Setup, source: Source, trace: Trace) -> Self {
         let mut chooser = Chooser::new(setup.seed(), setup.entities().count(), source);
         let plan = Plan::new(setup.seed, setup.size, setup.safeguards, &mut chooser);
-        let plan = Plan { transactions: setup.transactions, rolled_back: setup.rolled_back.clone(), ..plan };
+        let plan = Plan {
+            transactions: setup.transactions,
+            rolled_back: setup.rolled_back.clone(),
+            tight: setup.tight,
+            ..plan
+        };
         Self::of_plan(plan, chooser, trace)
     }
 
@@ -148,6 +158,7 @@ impl World {
         for client in 0..self.plan.size.clients() {
             // Some come early, some in the midst of it.
             let late = if client % 2 == 0 { 1_500 } else { 5_000 };
+            let late = if self.plan.tight { TIGHT_MS } else { late };
             let after = self.chooser.draw(Kind::Work, Entity::Client(client), late);
             self.plan_in(Duration::from_millis(after), Event::ClientStarts { client });
         }
@@ -270,11 +281,20 @@ impl World {
         self.choose(kind, entity, 2, weight) != 0
     }
 
-    /// A delay: a bucket that is chosen, and a small difference that is drawn.
+    /// A delay: a bucket that is chosen, and a small difference that is drawn. Beyond the buckets of so many microseconds stand two
+    /// that are orders: after everything that is under way now, and after the next timer.
     fn delay(&mut self, kind: Kind, entity: Entity, buckets_us: &[u64], weight: u32) -> Duration {
-        let pick = self.choose(kind, entity, buckets_us.len() as u64, weight);
-        let micros = buckets_us[usize::try_from(pick).unwrap_or(0)];
-        let jitter = self.chooser.draw(Kind::Jitter, entity, micros / 2 + 1);
-        Duration::from_micros(micros + jitter)
+        let plain = buckets_us.len() as u64;
+        let pick = self.choose(kind, entity, plain + 2, weight);
+        let micros = buckets_us.get(usize::try_from(pick).unwrap_or(0)).copied().unwrap_or(buckets_us[0]);
+        let spread = if self.chooser.is_exhaustive() { 1 } else { micros / 2 + 1 };
+        let jitter = Duration::from_micros(self.chooser.draw(Kind::Jitter, entity, spread));
+        if pick < plain {
+            return Duration::from_micros(micros) + jitter;
+        }
+        let after = if pick == plain { self.queue.all_arrived() } else { self.queue.next_timer() };
+        // Nobody waits longer than for a timer that somebody set for seconds: the rest is for longer delays.
+        let after = after.map_or(Duration::ZERO, |at| at.since(self.now)).min(HELD_MAX);
+        after + Duration::from_micros(1) + jitter
     }
 }

@@ -48,7 +48,7 @@ mod ablated {
 mod ablated {
     use super::super::pool::{self, Found, Job, Outcome};
     use super::{AblateArgs, Safeguard, Safeguards, USAGE, find};
-    use crate::cli::{OK, VIOLATED, find_run, read_traces};
+    use crate::cli::{OK, VIOLATED, read_traces};
     use crate::engine::shrink::{Shrunk, shrink};
     use crate::plan::Size;
     use crate::trace_file::TraceFile;
@@ -142,8 +142,9 @@ mod ablated {
 
     /// The shortest trace of what was found, written where it is wanted.
     fn shortest(args: &AblateArgs, safeguard: Safeguard, found: &Found) -> Option<Shrunk<World>> {
-        let run = find_run(&format!("S:{}", found.seed), Some(safeguard.name())).ok()?;
-        let mut shrunk = shrink(&run)?;
+        let mut file = found.file.clone()?;
+        file.setup.without = Some(safeguard);
+        let mut shrunk = shrink(&file)?;
         shrunk.file.about.push(safeguard.sentence().into());
         if let Some(dir) = &args.write {
             let path = dir.join(format!("{}.trace", safeguard.name()));
@@ -165,6 +166,7 @@ mod ablated {
                 seeds: args.seeds.saturating_sub(seeds),
                 seconds: None,
                 safeguards: without(safeguard),
+                chooser: args.chooser,
                 violations_max: 1,
                 threads: args.threads,
                 progress: false,

@@ -1,6 +1,7 @@
 //! `coverage`: fault × phase, and what was never reached.
 
 use super::pool::{self, Job};
+use super::searching::ChooserArg;
 use super::{CoverageArgs, OK, VIOLATED};
 use crate::coverage::{Class, Pair, Phase};
 use crate::plan::Size;
@@ -15,6 +16,7 @@ pub(super) fn run(args: &CoverageArgs) -> u8 {
         seeds: args.seeds,
         seconds: None,
         safeguards: Safeguards::ALL,
+        chooser: ChooserArg::Random,
         violations_max: 10,
         threads: args.threads,
         progress: !args.json,

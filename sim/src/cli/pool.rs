@@ -2,7 +2,9 @@
 
 #![expect(clippy::disallowed_types, reason = "the worker pool is no part of a simulated world")]
 
+use super::searching::{ChooserArg, ends};
 use crate::coverage::{Coverage, Reached};
+use crate::engine::fork::trace_of;
 use crate::engine::subject::Subject;
 use crate::plan::Size;
 use crate::probe::Probes;
@@ -23,6 +25,8 @@ pub(super) struct Job {
     pub seeds: u64,
     pub seconds: Option<u64>,
     pub safeguards: Safeguards,
+    /// How choices are made.
+    pub chooser: ChooserArg,
     /// Stop after so many violations.
     pub violations_max: usize,
     pub threads: Option<usize>,
@@ -41,6 +45,8 @@ pub(super) struct Found {
     pub entity: String,
     pub event: String,
     pub choices: Vec<String>,
+    /// The run as a trace; none when it panicked.
+    pub file: Option<TraceFile>,
 }
 
 /// What came of it.
@@ -54,6 +60,8 @@ pub(super) struct Outcome {
     pub probes: Probes,
     pub coverage: Coverage,
     pub violations: Vec<Found>,
+    /// How many seeds were run twice and from their traces.
+    pub double_runs: u64,
     pub cores: usize,
 }
 
@@ -91,6 +99,7 @@ fn work(job: &Job, began: Instant, next: &AtomicU64, stop: &AtomicBool, outcome:
         let run = run_one(seed, job);
         let mut all = outcome.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         all.count += 1;
+        all.double_runs += u64::from(is_doubled(seed, job));
         all.events += run.events;
         all.hash = all.hash.wrapping_add(run.hash);
         all.probes.add(&run.probes);
@@ -114,6 +123,7 @@ fn work(job: &Job, began: Instant, next: &AtomicU64, stop: &AtomicBool, outcome:
     }
 }
 
+#[derive(Default)]
 struct One {
     events: u64,
     hash: u128,
@@ -122,66 +132,65 @@ struct One {
     found: Option<Found>,
 }
 
+fn is_doubled(seed: u64, job: &Job) -> bool {
+    job.twice_every != 0 && seed.is_multiple_of(job.twice_every)
+}
+
 fn run_one(seed: u64, job: &Job) -> One {
-    let first = catch(seed, job);
-    if job.twice_every != 0 && seed.is_multiple_of(job.twice_every) {
-        let second = catch(seed, job);
-        if second.hash != first.hash {
-            let event = "two runs of this seed differ".to_owned();
-            return One {
-                found: Some(found(seed, "Deterministic", "double run", "world", event, Vec::new())),
-                ..first
-            };
-        }
-        if let Some(event) = from_trace_differs(seed, job, first.hash) {
-            return One {
-                found: Some(found(seed, "Deterministic", "run from its trace", "world", event, Vec::new())),
-                ..first
-            };
-        }
+    let setup = Setup::new(seed, job.size, job.safeguards);
+    let first = catch(&setup, job.chooser);
+    if is_doubled(seed, job)
+        && let Some((oracle, event)) = differs(&setup, job.chooser, &first)
+    {
+        return One { found: Some(found(seed, "Deterministic", oracle, "world", event)), ..first };
     }
     first
 }
 
-/// A run from the trace of its choices must be the same run.
-fn from_trace_differs(seed: u64, job: &Job, hash: u128) -> Option<String> {
-    let run = catch_unwind(AssertUnwindSafe(|| {
-        let mut world = World::new(seed, job.size, job.safeguards, Trace::default());
-        world.run();
-        let file =
-            TraceFile::of_run(Setup::new(seed, job.size, job.safeguards), std::mem::take(&mut world.chooser.made));
-        let mut again = World::replay(&file, Trace::default());
-        again.run();
-        again.digest.finish() == hash
+/// A second run, and runs from the traces of the ends, must be the same runs, with the same verdicts.
+fn differs(setup: &Setup, chooser: ChooserArg, first: &One) -> Option<(&'static str, String)> {
+    let verdict = |one: &One| (one.hash, one.events, one.found.as_ref().map(|found| found.event.clone()));
+    if verdict(&catch(setup, chooser)) != verdict(first) {
+        return Some(("double run", "two runs of this seed differ".into()));
+    }
+    let from_traces = catch_unwind(AssertUnwindSafe(|| {
+        ends(setup, chooser).iter().all(|end| {
+            let mut again = World::replay(&trace_of(setup, end), Trace::default());
+            again.run();
+            (again.digest, again.broken()) == (end.digest, end.broken())
+        })
     }));
-    matches!(run, Ok(false)).then(|| "the run from its own trace differs".to_owned())
+    matches!(from_traces, Ok(false)).then(|| ("run from its trace", "the run from its own trace differs".into()))
 }
 
-fn catch(seed: u64, job: &Job) -> One {
+fn catch(setup: &Setup, chooser: ChooserArg) -> One {
     let run = catch_unwind(AssertUnwindSafe(|| {
-        let mut world = World::new(seed, job.size, job.safeguards, Trace::default());
-        world.run();
-        let violation = world.violation.as_ref().map(|v| {
-            let choices = world.chooser.made.iter().map(ToString::to_string).collect();
-            found(seed, &v.promise.to_string(), v.oracle, &v.entity.to_string(), v.event.clone(), choices)
-        });
-        One {
-            events: world.events,
-            hash: world.digest.finish(),
-            probes: world.probes.clone(),
-            reached: world.reached,
-            found: violation,
+        let mut one = One::default();
+        for end in ends(setup, chooser) {
+            one.events += end.events;
+            one.hash = one.hash.wrapping_add(end.digest.finish());
+            one.probes.add(&end.probes);
+            one.reached.join(&end.reached);
+            if let (Some(v), None) = (&end.violation, &one.found) {
+                let (promise, entity) = (v.promise.to_string(), v.entity.to_string());
+                let mut found = found(setup.seed, &promise, v.oracle, &entity, v.event.clone());
+                found.choices = end.chooser.made.iter().map(ToString::to_string).collect();
+                found.file = Some(trace_of(setup, &end));
+                one.found = Some(found);
+            }
         }
+        one
     }));
     run.unwrap_or_else(|panic| {
         let why = panic.downcast_ref::<String>().cloned();
         let why = why.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
         let event = format!("panicked: {}", why.unwrap_or_default());
-        let found = Some(found(seed, "Invariant", "panic", "world", event, Vec::new()));
-        One { events: 0, hash: u128::from(seed), probes: Probes::default(), reached: Reached::default(), found }
+        let found = Some(found(setup.seed, "Invariant", "panic", "world", event));
+        One { hash: u128::from(setup.seed), found, ..One::default() }
     })
 }
 
-fn found(seed: u64, promise: &str, oracle: &str, entity: &str, event: String, choices: Vec<String>) -> Found {
-    Found { seed, promise: promise.into(), oracle: oracle.into(), entity: entity.into(), event, choices }
+fn found(seed: u64, promise: &str, oracle: &str, entity: &str, event: String) -> Found {
+    let (choices, file) = (Vec::new(), None);
+    Found { seed, promise: promise.into(), oracle: oracle.into(), entity: entity.into(), event, choices, file }
 }

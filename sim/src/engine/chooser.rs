@@ -113,6 +113,19 @@ impl<K: Kind, E: Entity> Chooser<K, E> {
         self.quiet = false;
     }
 
+    /// Whether all ways are tried: then small differences between latencies would only keep equal states apart.
+    #[must_use]
+    pub const fn is_exhaustive(&self) -> bool {
+        matches!(self.source, Source::Path(_))
+    }
+
+    /// How many draws of a kind each entity has had.
+    #[must_use]
+    pub fn drawn(&self, kind: K) -> &[u32] {
+        let from = kind.number() as usize * self.entities;
+        &self.counts[from..from + self.entities]
+    }
+
     /// A choice below `bound`; not 0 with a probability of about `weight` in 65,536 where chance decides.
     pub fn choose(&mut self, now: Timestamp, kind: K, entity: E, bound: u64, weight: u32) -> u64 {
         let (hash, n) = self.hash(kind, entity);

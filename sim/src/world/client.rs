@@ -34,6 +34,7 @@ pub(super) struct ClientHost {
     generation: u64,
     spins: Spins,
     pub(super) live: bool,
+    pub(super) was_live: bool,
 }
 
 impl World {
@@ -168,7 +169,8 @@ impl World {
     fn notified(&mut self, client: u8, notice: &Notice) {
         match notice {
             Notice::Live { shown } => {
-                self.clients[client as usize].live = true;
+                let host = &mut self.clients[client as usize];
+                (host.live, host.was_live) = (true, true);
                 self.hit(if self.plan.is_thin(client) { Probe::ThinLive } else { Probe::ClientLive });
                 let verdict = self.oracle.live(&self.postgres, client, shown.as_ref());
                 self.verdict(Entity::Client(client), verdict);

@@ -12,6 +12,8 @@ use std::time::Duration;
 
 /// How often faults are drawn.
 pub(super) const EVERY: Duration = Duration::from_millis(50);
+/// In a tight world faults last so long at most.
+const TIGHT_MOST: Duration = Duration::from_secs(5);
 const DOWN_US: &[u64] = &[2_000, 40_000, 300_000, 1_500_000, 4_000_000];
 const PAUSE_US: &[u64] = &[0, 1_000_000, 3_500_000, 6_000_000];
 const SLOW_US: &[u64] = &[0, 200_000, 1_000_000, 3_000_000];
@@ -28,9 +30,15 @@ impl World {
         for client in 0..self.plan.size.clients() {
             self.client_faults(client);
         }
-        if self.workload.is_done() {
+        if self.workload.is_done() && (!self.plan.tight || self.everybody_was_live()) {
             self.queue.push(self.now, Event::Quiet);
         }
+    }
+
+    /// Whether nothing is left for faults to meet: in a tight world they go on until every client has been live once.
+    fn everybody_was_live(&self) -> bool {
+        let clients = &self.clients[..self.plan.size.clients() as usize];
+        self.now.since(super::DAWN) > TIGHT_MOST || clients.iter().all(|client| client.was_live)
     }
 
     fn weight(&self, family: Family, weight: u32) -> u32 {

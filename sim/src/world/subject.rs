@@ -38,7 +38,7 @@ impl Subject for World {
     }
 
     fn state(&self) -> u128 {
-        self.digest.finish()
+        self.state_digest()
     }
 
     fn simplify(&self, setup: &Setup, fails: &mut dyn FnMut(&Setup) -> bool) {
