@@ -11,8 +11,8 @@ mod searching;
 mod shrink;
 
 use crate::engine::subject::Subject;
+use crate::log::Log;
 use crate::plan::Size;
-use crate::trace::Trace;
 use crate::trace_file::{Setup, TraceFile, parse_seed};
 use crate::world::World;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -252,7 +252,7 @@ fn find_run(named: &str, without: Option<&str>) -> Result<TraceFile, String> {
         let safeguards = without.map_or(Ok(Safeguards::ALL), ablate::without)?;
         let without = without.and_then(|name| ablate::find(name).ok());
         let setup = Setup { without, ..Setup::new(seed, size, safeguards) };
-        let mut world = World::new(seed, size, safeguards, Trace::default());
+        let mut world = World::new(seed, size, safeguards, Log::default());
         world.run();
         return Ok(TraceFile::of_run(setup, world.chooser.made));
     }

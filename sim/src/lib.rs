@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! [chooser] ── what happens ──▶ [world]: model [postgres], network, hosts ── drives ──▶ the machines of `dormouse-core`
-//!                                  └─ after every event ─▶ [oracle]: did a promise break? ─▶ [trace], [shrink]
+//!                                  └─ after every event ─▶ [oracle]: did a promise break? ─▶ [log], [shrink]
 //! ```
 //!
 //! The program is `dormouse-sim` ([`cli`]); `docs/SIMULATOR.md` explains what is modelled and what is watched.
@@ -17,10 +17,10 @@ pub mod digest;
 pub mod engine;
 pub mod entity;
 pub mod kind;
+pub mod log;
 pub mod oracle;
 pub mod plan;
 pub mod postgres;
 pub mod probe;
-pub mod trace;
 pub mod trace_file;
 pub mod world;

@@ -24,11 +24,11 @@ use crate::digest::Digest;
 use crate::engine::queue::Queue;
 use crate::engine::subject::Setup as _;
 use crate::entity::{Entity, HUBS, NODES};
+use crate::log::{Draft, Log, What, words};
 use crate::oracle::{Oracle, Promise, Violation};
 use crate::plan::{Plan, Size};
 use crate::postgres::Postgres;
 use crate::probe::{Probe, Probes};
-use crate::trace::Trace;
 use crate::trace_file::{Setup, TraceFile};
 use client::ClientHost;
 use dormouse_core::safeguard::Safeguards;
@@ -68,7 +68,7 @@ pub struct World {
     /// The first promise that broke.
     pub violation: Option<Violation>,
     /// What happened, in words, when somebody wants to read it.
-    pub trace: Trace,
+    pub log: Log,
     /// Where choices come from.
     pub chooser: Chooser,
     queue: Queue<Event>,
@@ -103,18 +103,18 @@ impl Spins {
 impl World {
     /// The world of a seed.
     #[must_use]
-    pub fn new(seed: u64, size: Size, safeguards: Safeguards, trace: Trace) -> Self {
-        Self::of_setup(&Setup::new(seed, size, safeguards), Source::Random, trace)
+    pub fn new(seed: u64, size: Size, safeguards: Safeguards, log: Log) -> Self {
+        Self::of_setup(&Setup::new(seed, size, safeguards), Source::Random, log)
     }
 
     /// The world of a trace: its workload and settings follow from the seed, its faults from the trace.
     #[must_use]
-    pub fn replay(file: &TraceFile, trace: Trace) -> Self {
+    pub fn replay(file: &TraceFile, log: Log) -> Self {
         let script = file.choices.iter().filter(|choice| file.setup.entities().has(choice.entity)).copied();
-        Self::of_setup(&file.setup, Source::Script(script.collect()), trace)
+        Self::of_setup(&file.setup, Source::Script(script.collect()), log)
     }
 
-    fn of_setup(setup: &Setup, source: Source, trace: Trace) -> Self {
+    fn of_setup(setup: &Setup, source: Source, log: Log) -> Self {
         let mut chooser = Chooser::new(setup.seed(), setup.entities().count(), source);
         let plan = Plan::new(setup.seed, setup.size, setup.safeguards, &mut chooser);
         let plan = Plan {
@@ -123,10 +123,10 @@ impl World {
             tight: setup.tight,
             ..plan
         };
-        Self::of_plan(plan, chooser, trace)
+        Self::of_plan(plan, chooser, log)
     }
 
-    fn of_plan(plan: Plan, chooser: Chooser, trace: Trace) -> Self {
+    fn of_plan(plan: Plan, chooser: Chooser, log: Log) -> Self {
         let mut world = Self {
             now: DAWN,
             events: 0,
@@ -134,7 +134,7 @@ impl World {
             probes: Probes::default(),
             reached: Reached::default(),
             violation: None,
-            trace,
+            log,
             chooser,
             queue: Queue::default(),
             postgres: Postgres::new(plan.postgres()),
@@ -182,6 +182,7 @@ impl World {
         self.now = at.max(self.now);
         self.events += 1;
         self.digest.word(self.now.micros());
+        self.log.turn(self.now, self.events);
         self.dispatch(event);
         self.wake_streams();
         if self.events > EVENTS_MAX[self.plan.size as usize] {
@@ -248,7 +249,7 @@ impl World {
     /// A promise broke.
     fn violate(&mut self, promise: Promise, oracle: &'static str, entity: Entity, event: String) {
         if self.violation.is_none() {
-            self.trace.note(self.now, || format!("!! {promise:?} broken for {entity}: {event}"));
+            self.log.add(|_| Draft::new(entity, What::Violation, format!("{promise} is broken ({oracle}): {event}")));
             self.violation = Some(Violation { promise, oracle, entity, event, at: self.now });
         }
     }
@@ -265,14 +266,18 @@ impl World {
     }
 
     fn choose(&mut self, kind: Kind, entity: Entity, bound: u64, weight: u32) -> u64 {
-        let before = self.chooser.made.len();
+        self.choose_among(kind, entity, bound, weight, None)
+    }
+
+    /// Chooses; of delays the log also tells how long they are, in microseconds.
+    fn choose_among(&mut self, kind: Kind, entity: Entity, bound: u64, weight: u32, delays: Option<&[u64]>) -> u64 {
         let pick = self.chooser.choose(self.now, kind, entity, bound, weight);
-        if pick != 0 {
-            self.cover(kind, entity);
+        if pick == 0 {
+            return 0;
         }
-        if pick != 0 && self.trace.wanted() {
-            let choice = self.chooser.made[before];
-            self.trace.note(self.now, || format!("** {choice}"));
+        self.cover(kind, entity);
+        if let Some(choice) = self.chooser.made.last() {
+            self.log.add(|_| words::choice(choice, delays));
         }
         pick
     }
@@ -285,7 +290,7 @@ impl World {
     /// that are orders: after everything that is under way now, and after the next timer.
     fn delay(&mut self, kind: Kind, entity: Entity, buckets_us: &[u64], weight: u32) -> Duration {
         let plain = buckets_us.len() as u64;
-        let pick = self.choose(kind, entity, plain + 2, weight);
+        let pick = self.choose_among(kind, entity, plain + 2, weight, Some(buckets_us));
         let micros = buckets_us.get(usize::try_from(pick).unwrap_or(0)).copied().unwrap_or(buckets_us[0]);
         let spread = if self.chooser.is_exhaustive() { 1 } else { micros / 2 + 1 };
         let jitter = Duration::from_micros(self.chooser.draw(Kind::Jitter, entity, spread));

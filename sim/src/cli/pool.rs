@@ -6,9 +6,9 @@ use super::searching::{ChooserArg, ends};
 use crate::coverage::{Coverage, Reached};
 use crate::engine::fork::trace_of;
 use crate::engine::subject::Subject;
+use crate::log::Log;
 use crate::plan::Size;
 use crate::probe::Probes;
-use crate::trace::Trace;
 use crate::trace_file::{Setup, TraceFile};
 use crate::world::World;
 use dormouse_core::safeguard::Safeguards;
@@ -155,7 +155,7 @@ fn differs(setup: &Setup, chooser: ChooserArg, first: &One) -> Option<(&'static 
     }
     let from_traces = catch_unwind(AssertUnwindSafe(|| {
         ends(setup, chooser).iter().all(|end| {
-            let mut again = World::replay(&trace_of(setup, end), Trace::default());
+            let mut again = World::replay(&trace_of(setup, end), Log::default());
             again.run();
             (again.digest, again.broken()) == (end.digest, end.broken())
         })

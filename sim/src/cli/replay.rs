@@ -2,7 +2,7 @@
 
 use super::{OK, ReplayArgs, USAGE, VIOLATED, find_run};
 use crate::engine::subject::Subject;
-use crate::trace::Trace;
+use crate::log::Log;
 use crate::world::World;
 use serde_json::json;
 
@@ -14,7 +14,7 @@ pub(super) fn run(args: &ReplayArgs) -> u8 {
             return USAGE;
         }
     };
-    let mut world = World::replay(&run, Trace::kept());
+    let mut world = World::replay(&run, Log::kept());
     world.run();
     let unused = world.chooser.unused();
     if !unused.is_empty() {
@@ -32,7 +32,7 @@ pub(super) fn run(args: &ReplayArgs) -> u8 {
                 "hash": world.digest.to_string(), "families": world.plan.families.to_string(), "violation": violation,
                 "unused": unused.iter().map(ToString::to_string).collect::<Vec<_>>(),
                 "choices": world.chooser.made.iter().map(ToString::to_string).collect::<Vec<_>>(),
-                "trace": world.trace.lines(),
+                "trace": world.log.lines(),
             })
         );
     } else {
@@ -43,7 +43,7 @@ pub(super) fn run(args: &ReplayArgs) -> u8 {
 
 fn print(args: &ReplayArgs, world: &World) {
     println!("seed {}:{} with {}", world.plan.size, world.plan.seed, world.plan.families);
-    let lines = world.trace.lines();
+    let lines = world.log.lines();
     if args.all {
         lines.iter().for_each(|line| println!("{line}"));
     } else {

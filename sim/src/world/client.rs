@@ -3,6 +3,7 @@
 use super::{CHECK_ALL_EVERY, Event, Spins, World};
 use crate::chooser::{Kind, per_mille};
 use crate::entity::Entity;
+use crate::log::{Draft, Link, What, words};
 use crate::oracle::Holding;
 use crate::plan::Family;
 use crate::probe::Probe;
@@ -55,6 +56,9 @@ impl World {
     pub(super) fn client_hears(&mut self, client: u8, life: u64, input: Input) {
         let host = &self.clients[client as usize];
         if host.machine.is_some() && host.life == life {
+            if let Input::Connected { socket } | Input::Closed { socket, .. } = &input {
+                self.log.arrives(|| Link::Dialled { client, life, socket: socket.0 });
+            }
             self.feed_client(client, input);
         }
     }
@@ -71,6 +75,7 @@ impl World {
             return self.after_client(client); // It wants to be called later by now.
         }
         self.digest.word(13);
+        self.log.add(|_| words::timer(Entity::Client(client)));
         machine.handle_timeout(now);
         let spins = self.clients[client as usize].spins.fired(now);
         self.check_spins(Entity::Client(client), spins);
@@ -80,7 +85,7 @@ impl World {
     fn feed_client(&mut self, client: u8, input: Input) {
         self.digest.word(14);
         self.digest.add(&input);
-        self.trace.value(self.now, Entity::Client(client), "<-", &input);
+        self.log.add(|_| words::client_input(client, &input));
         let now = self.now;
         let Some(machine) = &mut self.clients[client as usize].machine else { return };
         machine.handle(now, input);
@@ -96,7 +101,7 @@ impl World {
                 return self.crash_client(client);
             }
             self.digest.add(&output);
-            self.trace.value(self.now, Entity::Client(client), "->", &output);
+            self.log.add(|_| words::client_output(client, &output));
             self.carry_client(client, output);
         }
         self.after_client(client);
@@ -110,6 +115,10 @@ impl World {
         if let Some(broken) = broken {
             self.broken(Entity::Client(client), &broken);
         }
+        if self.log.keeps_states() {
+            let state = self.client_state(client);
+            self.log.state(Entity::Client(client), || state);
+        }
         let host = &mut self.clients[client as usize];
         if let Some(due) = due.map(|due| due.max(self.now))
             && host.due.is_none_or(|planned| due < planned)
@@ -119,6 +128,13 @@ impl World {
             let generation = host.generation;
             self.queue.push(due, Event::Timeout { whose: Entity::Client(client), generation });
         }
+    }
+
+    /// A client and what its store holds, as data.
+    fn client_state(&self, client: u8) -> serde_json::Value {
+        let host = &self.clients[client as usize];
+        let holds = if self.plan.is_thin(client) { host.thin } else { host.store.held() };
+        serde_json::json!({ "machine": host.machine.as_ref().map(crate::log::state), "store": crate::log::state(&holds) })
     }
 
     fn carry_client(&mut self, client: u8, output: Output) {
@@ -226,12 +242,13 @@ impl World {
             } else {
                 self.apply(client, &ask.question.request)
             };
-            self.trace.note(self.now, || format!("client/{client} holds {:?} staged {:?}", held.shown, held.staged));
+            self.log.add(|_| words::stored(client, &ask, &held));
             if fate == 0 {
                 reply = Ok(held);
             }
         }
         let answer = Box::new(Answer { id: ask.id, reply });
+        self.log.sends(Entity::Client(client), || Link::answer(ask.id));
         let after = self.delay(Kind::StoreLatency, Entity::Client(client), STORE_US, per_mille(10));
         self.plan_in(after, Event::StoreAnswers { client, life, answer });
     }
@@ -292,6 +309,8 @@ impl World {
     pub(super) fn crash_client(&mut self, client: u8) {
         let entity = Entity::Client(client);
         self.hit(Probe::ClientCrashed);
+        self.log.add(|_| Draft::new(entity, What::Crash, "crashes".into()));
+        self.log.state(entity, || serde_json::Value::Null);
         let host = &mut self.clients[client as usize];
         if host.store.staged() != (0, 0) {
             self.probes.hit(Probe::ClientCrashedStaged);

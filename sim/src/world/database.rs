@@ -3,6 +3,7 @@
 use super::{Event, World};
 use crate::chooser::{Kind, per_mille};
 use crate::entity::Entity;
+use crate::log::words;
 use crate::plan::Family;
 use crate::postgres::SnapshotBegun;
 use crate::probe::Probe;
@@ -107,10 +108,15 @@ impl World {
     pub(super) fn replication_asks(&mut self, node: u8, life: u64, question: replication::Output, answered: bool) {
         use replication::{Input, Output};
         self.digest.word(5);
-        self.trace.value(self.now, Entity::Replication(node), "=> postgres", &question);
+        let minor = matches!(
+            question,
+            Output::RenewLease(_) | Output::InspectTables(_) | Output::Prune(_) | Output::NoteAttempt(_)
+        );
+        let whose = Entity::Replication(node);
+        self.log.add(|_| words::asked(whose, words::replication_question(&question), &question, minor));
         let now = self.now;
         let pg = &mut self.postgres;
-        let input = match question {
+        let input = match &question {
             Output::TakeLease(ask) => Input::LeaseTaken(answer(ask.id, pg.ask_take_lease(now, &ask.question))),
             Output::RenewLease(ask) => Input::LeaseRenewed(answer(ask.id, pg.ask_renew_lease(now, &ask.question))),
             Output::ReleaseLease(ask) => Input::LeaseReleased(answer(ask.id, pg.ask_release_lease(&ask.question))),
@@ -182,8 +188,9 @@ impl World {
             | Output::Halt(_)
             | Output::Stopped => return, // These are no questions to the database's tables.
         };
+        self.log.add(|_| words::answered(whose, words::replication_reply(&input), &input, answered, minor));
         if answered {
-            let after = self.answer_latency(Entity::Replication(node));
+            let after = self.answer_latency(whose);
             self.plan_in(after, Event::ReplicationHears { node, life, input: Box::new(input) });
         }
     }
@@ -225,7 +232,8 @@ impl World {
     pub(super) fn hub_asks(&mut self, hub: u8, life: u64, question: hub::Output, answered: bool) {
         use dormouse_core::hub::{Input, Output};
         self.digest.word(6);
-        self.trace.value(self.now, Entity::Hub(hub), "=> postgres", &question);
+        let minor = matches!(question, Output::RenewRegistrations(_));
+        self.log.add(|_| words::asked(Entity::Hub(hub), words::hub_question(&question), &question, minor));
         let now = self.now;
         let before = self.oracle.registry_before(&self.postgres, &question);
         let pg = &mut self.postgres;
@@ -266,6 +274,8 @@ impl World {
     }
 
     fn answer_hub(&mut self, hub: u8, life: u64, input: hub::Input, answered: bool) {
+        let minor = matches!(input, hub::Input::RegistrationsRenewed(_));
+        self.log.add(|_| words::answered(Entity::Hub(hub), words::hub_reply(&input), &input, answered, minor));
         if answered {
             let after = self.answer_latency(Entity::Hub(hub));
             self.plan_in(after, Event::HubHears { hub, life, input: Box::new(input) });
@@ -314,7 +324,6 @@ impl World {
                 self.postgres.drop_spool(spool.id); // The file is removed with the process, or with the failed copy.
             }
         }
-        self.trace.value(self.now, Entity::Hub(hub), "copied", &reply);
         self.answer_hub(hub, life, hub::Input::SnapshotTaken(answer(ask.id, reply)), answered);
     }
 

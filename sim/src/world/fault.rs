@@ -4,6 +4,7 @@ use super::{Event, World};
 use crate::chooser::{Kind, per_mille};
 use crate::coverage::Phase;
 use crate::entity::{Entity, HUBS, NODES};
+use crate::log::{Draft, What};
 use crate::oracle::Promise;
 use crate::plan::Family;
 use crate::probe::Probe;
@@ -209,6 +210,7 @@ impl World {
         if self.replications[node as usize].recording > 0 {
             self.hit(Probe::NodeCrashedWhileRecording);
         }
+        self.log_end(node);
         self.replications[node as usize].end();
         self.delay_answers(Entity::Replication(node));
         if node == 0 {
@@ -224,6 +226,16 @@ impl World {
         }
         let after = self.delay(Kind::DownFor, Entity::Node(node), DOWN_US, per_mille(500));
         self.plan_in(after, Event::NodeStarts { node });
+    }
+
+    /// The process of a node ends in the midst of it.
+    fn log_end(&mut self, node: u8) {
+        let crashes = |lane| Draft::new(lane, What::Crash, "crashes with its process".into());
+        self.log.add(|_| crashes(Entity::Replication(node)));
+        self.log.state(Entity::Replication(node), || serde_json::Value::Null);
+        for hub in (0..HUBS).filter(|_| node == 0) {
+            self.log.add(|_| crashes(Entity::Hub(hub)));
+        }
     }
 
     pub(super) fn end_server_sides(&mut self, hub: u8, silent: bool) {

@@ -3,6 +3,7 @@
 use super::{CHECK_ALL_EVERY, Event, Spins, World};
 use crate::chooser::{Kind, per_mille};
 use crate::entity::Entity;
+use crate::log::{Draft, Link, What, words};
 use crate::plan::Family;
 use crate::probe::Probe;
 use dormouse_core::ask::Incarnation;
@@ -46,7 +47,7 @@ impl World {
         }
         self.digest.word(10);
         self.digest.add(&input);
-        self.trace.value(self.now, Entity::Hub(hub), "<-", &input);
+        self.log.add(|names| words::hub_input(hub, &input, names));
         let now = self.now;
         let Some(machine) = &mut self.hubs[hub as usize].machine else { return };
         machine.handle(now, input);
@@ -68,7 +69,7 @@ impl World {
         let input = Input::Woke { incarnation: Incarnation(life), sessions };
         self.digest.word(11);
         self.digest.add(&input);
-        self.trace.value(self.now, Entity::Hub(hub), "<-", &input);
+        self.log.add(|names| words::hub_input(hub, &input, names));
         machine.handle(self.now, input);
         let host = &mut self.hubs[hub as usize];
         (host.machine, host.life, host.born) = (Some(machine), life, self.now);
@@ -93,6 +94,8 @@ impl World {
         if self.hubs[hub as usize].machine.is_none() && self.network.at_hub(hub).next().is_none() {
             return; // Nobody to tell: it learns the head when it wakes.
         }
+        let head = announcement.head;
+        self.log.arrives(|| Link::Announcement(hub, head.position(), head.covered));
         self.feed_hub(hub, Input::Announced(announcement), Probe::HubWokeByAnnouncement);
     }
 
@@ -123,6 +126,7 @@ impl World {
             return self.after_hub(hub); // It wants to be called later by now.
         }
         self.digest.word(12);
+        self.log.add(|_| words::timer(Entity::Hub(hub)));
         machine.handle_timeout(now);
         let spins = self.hubs[hub as usize].spins.fired(now);
         self.check_spins(Entity::Hub(hub), spins);
@@ -137,7 +141,7 @@ impl World {
                 return;
             }
             self.digest.add(&output);
-            self.trace.value(self.now, Entity::Hub(hub), "->", &output);
+            self.log.add(|names| words::hub_output(hub, &output, names));
             self.carry_hub(hub, output);
         }
         self.after_hub(hub);
@@ -145,6 +149,7 @@ impl World {
 
     fn after_hub(&mut self, hub: u8) {
         let Some(machine) = &self.hubs[hub as usize].machine else { return };
+        self.log.state(Entity::Hub(hub), || crate::log::state(machine));
         let broken =
             if self.events.is_multiple_of(CHECK_ALL_EVERY) { machine.check_all() } else { machine.check() }.err();
         let due = machine.poll_timeout();
@@ -205,6 +210,7 @@ impl World {
         let Some(machine) = &self.hubs[hub as usize].machine else { return };
         let sessions = machine.sessions();
         self.hit(Probe::HubEvicted);
+        self.log.add(|_| Draft::new(Entity::Hub(hub), What::Evict, "is dropped by its host".into()));
         for (count, probe) in [
             (sessions.greeted, Probe::HubEvictedGreeting),
             (sessions.backfill, Probe::HubEvictedBackfilling),
@@ -226,6 +232,7 @@ impl World {
         host.machine = None;
         host.due = None;
         host.generation += 1;
+        self.log.state(Entity::Hub(hub), || serde_json::Value::Null);
         for spool in std::mem::take(&mut host.spools) {
             self.postgres.drop_spool(spool);
         }
@@ -269,7 +276,7 @@ impl World {
                 }
             }
             Output::Hibernate { alarm } => self.hibernate(hub, alarm),
-            Output::WantCovered { lsn } => self.covered_wanted(lsn),
+            Output::WantCovered { lsn } => self.covered_wanted(hub, lsn),
             Output::DropSpool { spool } => {
                 self.hubs[hub as usize].spools.retain(|kept| *kept != spool);
                 self.postgres.drop_spool(spool);

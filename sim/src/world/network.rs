@@ -3,6 +3,7 @@
 use super::{Event, World};
 use crate::chooser::{Kind, per_mille};
 use crate::entity::Entity;
+use crate::log::{Draft, Link as Way, What};
 use crate::plan::Family;
 use crate::probe::Probe;
 use dormouse_core::client::SocketId;
@@ -49,11 +50,20 @@ struct Link<T> {
     frames: VecDeque<T>,
     last: Timestamp,
     dark: bool,
+    /// How many frames were sent, lost ones included. Counted only for the log.
+    sent: u64,
 }
 
 impl<T> Default for Link<T> {
     fn default() -> Self {
-        Self { frames: VecDeque::new(), last: Timestamp::ZERO, dark: false }
+        Self { frames: VecDeque::new(), last: Timestamp::ZERO, dark: false, sent: 0 }
+    }
+}
+
+impl<T> Link<T> {
+    /// Which of all that were sent is the next to arrive: those that a cut has taken away count.
+    fn arriving(&self) -> u64 {
+        self.sent.saturating_sub(self.frames.len() as u64)
     }
 }
 
@@ -123,6 +133,7 @@ impl World {
         let weight = if self.plan.has(Family::Latency) { per_mille(150) } else { per_mille(10) };
         let after = self.delay(Kind::DialLatency, entity, DIAL_US, weight);
         let fails = if self.plan.has(Family::Cuts) { per_mille(60) } else { 0 };
+        self.log.sends(entity, || Way::Dial { client, life, socket: socket.0 });
         if self.happens(Kind::DialFails, entity, fails) {
             let input = Box::new(client::Input::Closed { socket, why: "the dial failed".into() });
             return self.plan_in(after, Event::ClientHears { client, life, input });
@@ -136,7 +147,13 @@ impl World {
         if self.clients[client as usize].life != life {
             return; // The dialler is gone.
         }
+        self.log.arrives(|| Way::Dial { client, life, socket: socket.0 });
+        let lane = Entity::Hub(self.plan.hub_of(client));
         if self.replications[0].machine.is_none() {
+            self.log.add(|_| {
+                Draft::new(lane, What::Note, format!("is down: nobody listens to the dial of client/{client}"))
+            });
+            self.log.sends(lane, || Way::Dialled { client, life, socket: socket.0 });
             let input = Box::new(client::Input::Closed { socket, why: "nobody listens".into() });
             return self.plan_in(Duration::from_micros(CLOSE_US), Event::ClientHears { client, life, input });
         }
@@ -147,6 +164,7 @@ impl World {
         let session = self.network.connections[&id].session;
         let credential_until = self.network.connections[&id].credential_until;
         self.feed_hub(hub, hub::Input::Opened { session, credential_until }, Probe::HubWokeByMessage);
+        self.log.sends(lane, || Way::Dialled { client, life, socket: socket.0 });
     }
 
     fn accept(&mut self, client: u8, client_life: u64, socket: SocketId, hub: u8) -> u64 {
@@ -175,6 +193,7 @@ impl World {
             weights: VecDeque::new(),
         };
         self.network.connections.insert(id, connection);
+        self.log.names(id, Entity::Client(client));
         self.plan_in(SERVER_SILENCE, Event::Silence { connection: id });
         id
     }
@@ -206,8 +225,11 @@ impl World {
         let Some(client) = self.network.connections.get(&id).map(|c| c.client) else { return };
         let at = self.now + self.frame_latency(client);
         let Some(connection) = self.network.connections.get_mut(&id) else { return };
+        let n = connection.to_server.sent;
+        connection.to_server.sent += u64::from(self.log.wanted());
+        self.log.sends(Entity::Client(client), || Way::Frame { connection: id, to_server: true, n });
         if connection.to_server.dark {
-            return;
+            return self.log.remark(Entity::Client(client), "lost: the connection is dark");
         }
         connection.to_server.last = connection.to_server.last.max(at);
         connection.to_server.frames.push_back(frame);
@@ -251,8 +273,11 @@ impl World {
             at = at.max(until);
         }
         let Some(connection) = self.network.connections.get_mut(&id) else { return };
+        let (n, lane) = (connection.to_client.sent, Entity::Hub(connection.hub));
+        connection.to_client.sent += u64::from(self.log.wanted());
+        self.log.sends(lane, || Way::Frame { connection: id, to_server: false, n });
         if connection.to_client.dark {
-            return;
+            return self.log.remark(lane, "lost: the connection is dark");
         }
         connection.to_client.last = connection.to_client.last.max(at);
         connection.to_client.frames.push_back(frame);
@@ -266,12 +291,16 @@ impl World {
         self.digest.word(id << 1 | u64::from(to_server));
         let Some(connection) = self.network.connections.get_mut(&id) else { return };
         if to_server {
+            let n = connection.to_server.arriving();
             let Some(frame) = connection.to_server.frames.pop_front() else { return };
+            self.log.arrives(|| Way::Frame { connection: id, to_server, n });
             if connection.server_open && !connection.to_server.dark {
                 self.frame_at_server(id, frame);
             }
         } else {
+            let n = connection.to_client.arriving();
             let Some(frame) = connection.to_client.frames.pop_front() else { return };
+            self.log.arrives(|| Way::Frame { connection: id, to_server, n });
             let (life, weight) = connection.weights.pop_front().unwrap_or_default();
             if life == connection.in_flight_of {
                 connection.in_flight -= weight;
@@ -291,7 +320,13 @@ impl World {
         let message = match frame {
             ToServer::Message(message) => *message,
             ToServer::Bytes(text) => decode_client(&text),
-            ToServer::Ping => return self.push_to_client(id, ToClient::Pong),
+            ToServer::Ping => {
+                self.log.add(|names| {
+                    Draft::new(Entity::Hub(hub), What::Received, format!("hears a ping from {}", names.of(session)))
+                        .minor()
+                });
+                return self.push_to_client(id, ToClient::Pong);
+            }
             ToServer::Closed => return self.server_hears_close(id, ClosedReason::Peer),
         };
         if let (Ok(ClientMessage::Ack { through }), Some(sent)) = (&message, &mut connection.sent)
@@ -382,7 +417,19 @@ impl World {
             return self.queue.push(until, Event::Silence { connection: id });
         }
         self.digest.word(9);
+        let (lane, session) = (Entity::Hub(connection.hub), connection.session);
         self.hit(Probe::Silent);
+        self.log.add(|names| {
+            Draft::new(
+                lane,
+                What::Note,
+                format!(
+                    "has heard nothing from {} for {} s, and gives the socket up",
+                    names.of(session),
+                    SERVER_SILENCE.as_secs()
+                ),
+            )
+        });
         self.push_to_client(id, ToClient::Closed("the server heard nothing for too long"));
         self.server_hears_close(id, ClosedReason::Silent);
     }

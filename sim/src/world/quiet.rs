@@ -2,6 +2,7 @@
 
 use super::{Event, World};
 use crate::entity::{Entity, HUBS, NODES};
+use crate::log::{Draft, What};
 use crate::oracle::Promise;
 use crate::plan::{Family, client_id};
 use crate::probe::Probe;
@@ -36,7 +37,7 @@ impl World {
             return;
         }
         self.digest.word(17);
-        self.trace.note(self.now, || "-- faults stop".into());
+        self.log.add(|_| Draft::new(Entity::World, What::Note, "faults stop".into()));
         self.chooser.hush();
         self.quiet = Some(Quiet { began: self.now, converged: None, slept: 0 });
         for client in 0..self.plan.clients() {
@@ -60,7 +61,7 @@ impl World {
         match (quiet.converged, self.straggler()) {
             (None, None) => {
                 self.hit(Probe::Converged);
-                self.trace.note(self.now, || "-- converged".into());
+                self.log.add(|_| Draft::new(Entity::World, What::Note, "has converged".into()));
                 self.postgres.advance_wal(FOREIGN_WAL);
                 quiet.converged = Some((self.now, self.events));
             }

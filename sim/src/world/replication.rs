@@ -3,6 +3,7 @@
 use super::{CHECK_ALL_EVERY, Event, Spins, World};
 use crate::chooser::{Kind, per_mille};
 use crate::entity::{Entity, HUBS, NODES};
+use crate::log::{Link, words};
 use crate::plan::Family;
 use crate::postgres::StreamId;
 use crate::probe::Probe;
@@ -73,7 +74,6 @@ impl World {
         if self.replications[node as usize].machine.is_some() {
             return;
         }
-        self.trace.note(self.now, || format!("node/{node} starts"));
         let life = self.new_life();
         let machine = Replication::new(self.plan.replication(node));
         let host = &mut self.replications[node as usize];
@@ -125,6 +125,7 @@ impl World {
             return self.after_replication(node); // It wants to be called later by now.
         }
         self.digest.word(2);
+        self.log.add(|_| words::timer(Entity::Replication(node)));
         machine.handle_timeout(now);
         let spins = self.replications[node as usize].spins.fired(now);
         self.check_spins(Entity::Replication(node), spins);
@@ -167,7 +168,7 @@ impl World {
     fn feed_replication(&mut self, node: u8, input: Input) {
         self.digest.word(3);
         self.digest.add(&input);
-        self.trace.value(self.now, Entity::Replication(node), "<-", &input);
+        self.log.add(|_| words::replication_input(node, &input));
         let now = self.now;
         let Some(machine) = &mut self.replications[node as usize].machine else { return };
         machine.handle(now, input);
@@ -183,7 +184,7 @@ impl World {
                 return;
             }
             self.digest.add(&output);
-            self.trace.value(self.now, Entity::Replication(node), "->", &output);
+            self.log.add(|_| words::replication_output(node, &output));
             self.carry_replication(node, output);
         }
         self.after_replication(node);
@@ -191,6 +192,7 @@ impl World {
 
     fn after_replication(&mut self, node: u8) {
         let Some(machine) = &self.replications[node as usize].machine else { return };
+        self.log.state(Entity::Replication(node), || crate::log::state(machine));
         let broken =
             if self.events.is_multiple_of(CHECK_ALL_EVERY) { machine.check_all() } else { machine.check() }.err();
         let due = machine.poll_timeout();
@@ -285,6 +287,8 @@ impl World {
                 self.hit(Probe::AnnouncementLost);
                 continue;
             }
+            let head = announcement.head;
+            self.log.sends(Entity::Replication(node), || Link::Announcement(hub, head.position(), head.covered));
             let weight = if self.plan.has(Family::Latency) { per_mille(150) } else { per_mille(10) };
             let after = self.delay(Kind::AnnouncementLatency, Entity::Hub(hub), ANNOUNCEMENT_US, weight);
             let host = &mut self.replications[node as usize];
@@ -295,9 +299,10 @@ impl World {
     }
 
     /// A hub waits until covered has reached an LSN: every replicator hears it.
-    pub(super) fn covered_wanted(&mut self, lsn: dormouse_core::position::Lsn) {
+    pub(super) fn covered_wanted(&mut self, hub: u8, lsn: dormouse_core::position::Lsn) {
         for node in 0..NODES {
             if self.replications[node as usize].machine.is_some() {
+                self.log.sends(Entity::Hub(hub), || Link::Covered(node, lsn));
                 let input = Box::new(Input::CoveredWanted { lsn });
                 self.plan_in(Duration::from_micros(30), Event::ReplicationHears { node, life: 0, input });
             }
@@ -394,6 +399,7 @@ impl World {
         reply: Result<Vec<dormouse_core::source::SourceItem>, Failure>,
     ) {
         let life = self.replications[node as usize].life;
+        self.log.add(|_| words::streamed(node, ask.id, &reply));
         let after = self.answer_latency(Entity::Replication(node));
         let input = Box::new(Input::SourceRead(Answer { id: ask.id, reply }));
         self.plan_in(after, Event::ReplicationHears { node, life, input });
@@ -413,6 +419,7 @@ impl World {
     pub(super) fn confirmed(&mut self, node: u8, stream: StreamId, lsn: dormouse_core::position::Lsn) {
         self.digest.word(4);
         if self.postgres.open_stream() == Some(stream) && !self.replications[node as usize].dark {
+            self.log.add(|_| words::confirmed(node, lsn));
             let verdict = self.oracle.confirmed(&self.postgres, lsn);
             self.verdict(Entity::Replication(node), verdict);
             self.postgres.confirm(stream, lsn);

@@ -4,8 +4,8 @@ use super::World;
 use crate::chooser::{Chooser, Kind, Source};
 use crate::engine::subject::{Breaks, Subject};
 use crate::entity::Entity;
+use crate::log::Log;
 use crate::oracle::Violation;
-use crate::trace::Trace;
 use crate::trace_file::Setup;
 
 impl Subject for World {
@@ -14,7 +14,7 @@ impl Subject for World {
     type Setup = Setup;
 
     fn begin(setup: &Setup, source: Source) -> Self {
-        Self::of_setup(setup, source, Trace::default())
+        Self::of_setup(setup, source, Log::default())
     }
 
     fn step(&mut self) -> bool {

@@ -3,7 +3,7 @@ use crate::engine::subject::Subject;
 use crate::plan::Family;
 
 fn world(seed: u64) -> World {
-    World::new(seed, Size::S, Safeguards::ALL, Trace::default())
+    World::new(seed, Size::S, Safeguards::ALL, Log::default())
 }
 
 fn run(seed: u64) -> World {
@@ -50,10 +50,10 @@ fn a_world_is_a_value() {
 
 #[test]
 fn a_trace_changes_nothing() {
-    let mut traced = World::new(5, Size::S, Safeguards::ALL, Trace::kept());
+    let mut traced = World::new(5, Size::S, Safeguards::ALL, Log::kept());
     traced.run();
     assert_eq!(traced.digest, run(5).digest);
-    assert!(traced.trace.lines().len() > 100, "and says what happened");
+    assert!(traced.log.lines().len() > 100, "and says what happened");
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn a_run_from_its_own_trace_is_the_same_run() {
     for seed in 0..40 {
         let first = run(seed);
         let file = TraceFile::of_run(Setup::new(seed, Size::S, Safeguards::ALL), first.chooser.made.clone());
-        let mut again = World::replay(&file, Trace::default());
+        let mut again = World::replay(&file, Log::default());
         again.run();
         assert_eq!((again.digest, again.events), (first.digest, first.events), "S:{seed}");
         assert_eq!(again.chooser.unused(), []);
@@ -104,7 +104,7 @@ fn a_run_from_its_own_trace_is_the_same_run() {
 #[test]
 fn a_trace_without_choices_is_a_run_without_faults() {
     let file = TraceFile::of_run(Setup::new(5, Size::S, Safeguards::ALL), Vec::new());
-    let mut world = World::replay(&file, Trace::default());
+    let mut world = World::replay(&file, Log::default());
     world.run();
     assert!(world.violation.is_none() && world.finished && world.chooser.made.is_empty());
     assert!(world.begun().iter().sum::<u32>() > 0);

@@ -3,6 +3,7 @@
 use super::{Event, World};
 use crate::chooser::{Kind, per_mille};
 use crate::entity::{Entity, NODES};
+use crate::log::words;
 use crate::plan::{Family, PAGE_CHANGES, Plan};
 use crate::postgres::{TxId, Write, WriteError};
 use crate::probe::Probe;
@@ -114,13 +115,9 @@ impl World {
         let rolled_back = (writer, self.workload.writers[writer as usize].begun - 1);
         if self.draw(writer, 16) == 0 || self.plan.rolled_back.contains(&rolled_back) {
             self.postgres.abort(tx);
+            self.log.add(|_| words::rolled_back(writer));
         } else if let Some(committed) = self.postgres.commit(self.now, tx) {
-            self.trace.note(self.now, || {
-                format!(
-                    "writer/{writer} commits xid {} at {} end {}",
-                    committed.xid, committed.commit_lsn, committed.end_lsn
-                )
-            });
+            self.log.add(|_| words::committed(writer, &committed));
             self.workload.invisible.push(tx);
             let weight = if self.plan.has(Family::Invisible) { per_mille(400) } else { 0 };
             let held = self.choose(Kind::HeldInvisible, Entity::Writer(writer), INVISIBLE_US.len() as u64, weight);
@@ -157,8 +154,9 @@ impl World {
             self.hit(Probe::VisibleOutOfOrder);
         }
         self.workload.invisible.retain(|other| *other != tx);
+        let xid = self.log.wanted().then(|| self.postgres.assign_xid(tx)).flatten();
         if self.postgres.make_visible(tx) {
-            self.trace.note(self.now, || format!("transaction {} is visible", tx.0));
+            self.log.add(|_| words::visible(xid));
         }
     }
 
@@ -178,7 +176,8 @@ impl World {
         for _ in 0..TRIES {
             let write = self.draw_write(writer);
             match self.postgres.write(tx, write) {
-                Ok(()) | Err(WriteError::Ended | WriteError::NoSuchTable) => return,
+                Ok(()) => return self.log.add(|_| words::written(writer, &write)),
+                Err(WriteError::Ended | WriteError::NoSuchTable) => return,
                 Err(WriteError::Locked | WriteError::NoSuchRow | WriteError::RowExists) => {}
             }
         }

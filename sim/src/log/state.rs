@@ -1,0 +1,22 @@
+//! What a machine held at one moment, as data.
+
+use crate::entity::Entity;
+use serde::Serialize;
+use serde_json::Value;
+
+/// What a machine held after an event.
+#[derive(Debug, Clone)]
+pub struct State {
+    /// After which event.
+    pub event: u64,
+    /// Whose.
+    pub lane: Entity,
+    /// The machine as data; null when there was none.
+    pub value: Value,
+}
+
+/// A machine as data.
+#[must_use]
+pub fn state(machine: &(impl Serialize + std::fmt::Debug)) -> Value {
+    serde_json::to_value(machine).unwrap_or_else(|_| Value::String(format!("{machine:#?}")))
+}
