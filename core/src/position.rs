@@ -148,11 +148,17 @@ impl FromStr for Era {
     }
 }
 
+/// As text for people, and as two numbers for hashes and compact formats.
 macro_rules! serde_as_text {
-    ($($type:ty),+) => {$(
+    ($($type:ty: |$value:ident| $words:expr, |$first:ident, $second:ident| $back:expr;)+) => {$(
         impl Serialize for $type {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_str(self)
+                if serializer.is_human_readable() {
+                    return serializer.collect_str(self);
+                }
+                let $value = self;
+                let words: (u64, u64) = $words;
+                words.serialize(serializer)
             }
         }
         impl<'de> Deserialize<'de> for $type {
@@ -167,12 +173,26 @@ macro_rules! serde_as_text {
                         text.parse().map_err(E::custom)
                     }
                 }
-                deserializer.deserialize_str(Text)
+                if deserializer.is_human_readable() {
+                    return deserializer.deserialize_str(Text);
+                }
+                let ($first, $second) = <(u64, u64)>::deserialize(deserializer)?;
+                Ok($back)
             }
         }
     )+};
 }
-serde_as_text!(Lsn, Position, Era);
+
+fn narrow<E: serde::de::Error>(number: u64) -> Result<u32, E> {
+    u32::try_from(number).map_err(|_| E::custom("a number below 2^32 was expected"))
+}
+
+serde_as_text! {
+    Lsn: |lsn| (lsn.0, 0), |lsn, _rest| Self(lsn);
+    Position: |at| (at.commit_lsn.0, u64::from(at.index)),
+        |lsn, index| Self { commit_lsn: Lsn(lsn), index: narrow(index)? };
+    Era: |era| (u64::from(era.counter), era.id), |counter, id| Self { counter: narrow(counter)?, id };
+}
 
 /// The number of the published tables' shape, raised by each change that may alter existing rows.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

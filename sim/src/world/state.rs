@@ -17,8 +17,9 @@ const TIME: &str = "Timestamp";
 impl World {
     pub(super) fn state_digest(&self) -> u128 {
         let mut text = Text::new(self.now.micros());
+        let queue: Vec<_> = self.queue.iter().collect();
         let parts: [&dyn fmt::Debug; 9] = [
-            &self.queue,
+            &queue,
             &self.postgres,
             &self.replications,
             &self.hubs,
