@@ -4,6 +4,7 @@ mod access;
 mod browser;
 mod chaos;
 mod commands;
+mod conformance;
 mod demo;
 mod doctor;
 mod end_to_end;

@@ -1,0 +1,146 @@
+//! Commit order against the order of ids, and what a snapshot sees.
+
+use super::{Case, EITHER, RECORD, STREAM, acts, asks, case, insert, prepared, run, update};
+use crate::conformance::op::{Act, Step};
+use dormouse_sim::postgres::Write;
+
+const SNAPSHOT: Step = Step::TakeSnapshot { await_era_start: true };
+
+pub fn cases() -> Vec<Case> {
+    vec![
+        case(
+            "commit order is not the order of ids",
+            EITHER,
+            [
+                prepared(),
+                acts([
+                    Act::Begin(1),
+                    Act::Write(1, insert(1)),
+                    Act::Begin(2),
+                    Act::Write(2, insert(2)),
+                    Act::Write(1, insert(3)),
+                    Act::Snapshot,
+                    Act::Commit(2),
+                    Act::Snapshot,
+                    Act::Rows,
+                    Act::Commit(1),
+                    Act::Snapshot,
+                    Act::Rows,
+                ]),
+                asks([Step::Read, RECORD, Step::ReadHead]),
+            ],
+        ),
+        case(
+            "a snapshot names those that run",
+            STREAM,
+            [
+                prepared(),
+                acts([
+                    Act::Begin(1),
+                    Act::Snapshot,
+                    Act::AssignXid(1),
+                    Act::Begin(2),
+                    Act::AssignXid(2),
+                    Act::Begin(3),
+                    Act::Write(3, insert(3)),
+                    Act::Snapshot,
+                    Act::Abort(2),
+                    Act::Snapshot,
+                    Act::Commit(3),
+                    Act::Snapshot,
+                ]),
+                asks([SNAPSHOT]),
+                acts([Act::Write(1, insert(1)), Act::Commit(1), Act::Snapshot]),
+                asks([SNAPSHOT]),
+            ],
+        ),
+        case(
+            "a commit held invisible is in the stream and in the seam",
+            EITHER,
+            [
+                prepared(),
+                acts([run([insert(1), insert(2)])]),
+                asks([Step::Read, RECORD]),
+                acts([Act::Begin(1), Act::Write(1, update(1, 7)), Act::CommitHeld(1), Act::Snapshot, Act::Rows]),
+                asks([Step::Read, RECORD]),
+                acts([run([insert(3)]), Act::Rows, Act::Snapshot]),
+                asks([Step::Read, RECORD, SNAPSHOT, Step::ReadHead]),
+                acts([Act::Release(1), Act::Rows, Act::Snapshot]),
+                asks([SNAPSHOT]),
+            ],
+        ),
+        case(
+            "commits become visible in an order of their own",
+            STREAM,
+            [
+                prepared(),
+                acts([
+                    Act::Begin(1),
+                    Act::Write(1, insert(1)),
+                    Act::Begin(2),
+                    Act::Write(2, insert(2)),
+                    Act::CommitHeld(1),
+                    Act::CommitHeld(2),
+                    Act::Rows,
+                    Act::Write(1, insert(5)),
+                    Act::Abort(1),
+                    Act::Release(2),
+                    Act::Rows,
+                    Act::Snapshot,
+                ]),
+                asks([Step::Read, RECORD, SNAPSHOT]),
+                acts([Act::Release(1), Act::Rows]),
+                asks([SNAPSHOT]),
+            ],
+        ),
+        case(
+            "statements wait for those who wrote before",
+            STREAM,
+            [
+                acts([
+                    run([insert(1), insert(2), insert(3)]),
+                    Act::Begin(1),
+                    Act::AssignXid(1),
+                    Act::Write(1, update(1, 5)),
+                    Act::Write(1, insert(2)),
+                    Act::Write(1, update(9, 9)),
+                    Act::Write(1, Write::Move { table: 0, key: 2, to: 3, value: 1 }),
+                    Act::Write(1, Write::Move { table: 0, key: 8, to: 9, value: 1 }),
+                    Act::Write(1, insert(7)),
+                    Act::Begin(2),
+                    Act::AssignXid(2),
+                    Act::Write(2, update(1, 6)),
+                    Act::Write(2, Write::Delete { table: 0, key: 1 }),
+                    Act::Write(2, insert(7)),
+                    Act::Write(2, update(7, 8)),
+                    Act::Write(2, Write::Truncate { table: 0 }),
+                    Act::Alter { table: 0, rewrite: false },
+                    Act::Write(2, Write::Truncate { table: 1 }),
+                    Act::Write(1, Write::Insert { table: 1, key: 1, value: 1 }),
+                    Act::Commit(1),
+                    Act::Write(2, update(1, 6)),
+                    Act::Commit(2),
+                    Act::Rows,
+                ]),
+            ],
+        ),
+        case(
+            "a held commit keeps its locks",
+            STREAM,
+            [acts([
+                run([insert(1)]),
+                Act::Begin(1),
+                Act::Write(1, update(1, 5)),
+                Act::CommitHeld(1),
+                Act::Begin(2),
+                Act::AssignXid(2),
+                Act::Write(2, update(1, 6)),
+                Act::Write(2, Write::Truncate { table: 0 }),
+                Act::Release(1),
+                Act::Write(2, update(1, 6)),
+                Act::Commit(2),
+                Act::Rows,
+            ])],
+        ),
+    ]
+}
