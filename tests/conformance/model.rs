@@ -58,7 +58,12 @@ impl Model {
             Question::ReleaseLease(q) => Answered::Fenced(pg.ask_release_lease(q)?),
             Question::InspectSource(q) => Answered::Source(pg.ask_inspect_source(q)?),
             Question::LoadProgress(q) => Answered::Progress(pg.ask_load_progress(q)?),
-            Question::CreateSlot(q) => Answered::Slot(pg.ask_create_slot(q)?),
+            Question::CreateSlot(q) => {
+                if pg.slot_waits(q).is_some() {
+                    return Err(Failure::Unavailable("it waits for a transaction that runs".into()));
+                }
+                Answered::Slot(pg.ask_create_slot(q)?)
+            }
             Question::BeginEra(q) => Answered::Era(pg.ask_begin_era(q)?),
             Question::StartStream(q) => {
                 self.stream = None;

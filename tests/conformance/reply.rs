@@ -65,14 +65,16 @@ pub enum Answered {
 #[derive(Debug, Clone, Default)]
 pub struct Streamed {
     pub transactions: Vec<Transaction>,
-    /// The tables that were introduced, and before which change of all.
-    pub introduced: Vec<(usize, String)>,
+    /// Whether each change is of a table that this stream had introduced. It may do so again whenever it likes.
+    pub introduced: bool,
     /// Each keepalive, and how many transactions had been told before it.
     pub keepalives: Vec<(usize, Lsn)>,
     /// From where this stream tells.
     pub from: Lsn,
     /// How many transactions this stream had told before.
     pub before: usize,
+    /// After a restart Postgres may tell again what ends up to here, although it was confirmed: it may have forgotten.
+    pub forgettable: Lsn,
 }
 
 /// By what the numbers of a run are told: its transactions, which both subjects have in the same order.

@@ -2,7 +2,7 @@
 
 mod replicator;
 
-use super::op::{Op, Place, Saved, Step, Whose};
+use super::op::{Fault, Op, Place, Saved, Step, Whose};
 use super::reply::{Answered, Reply};
 use super::subject::{Question, Subject};
 use dormouse_core::change::{Page, Relation, Scope, Transaction};
@@ -46,6 +46,9 @@ pub struct Player<S> {
     told: Lsn,
     /// Where this stream began, and how many transactions it has told.
     stream: (Lsn, usize),
+    /// The most that was confirmed of this slot, and whether the server restarted since.
+    confirmed: Lsn,
+    restarted: bool,
     /// What this script recorded, in order.
     recorded: Vec<(Waypoint, Lsn)>,
     last_page: Option<(Position, Arc<Page>, bool)>,
@@ -68,6 +71,8 @@ impl<S: Subject> Player<S> {
             relations: Vec::new(),
             told: Lsn::ZERO,
             stream: (Lsn::ZERO, 0),
+            confirmed: Lsn::ZERO,
+            restarted: false,
             recorded: Vec::new(),
             last_page: None,
             epochs: BTreeMap::new(),
@@ -80,6 +85,7 @@ impl<S: Subject> Player<S> {
             Op::Act(act) => Reply::Did(self.subject.act(act).await),
             Op::Fault(fault) => {
                 self.subject.befall(*fault).await;
+                self.restarted |= matches!(fault, Fault::Restart | Fault::Crash);
                 Reply::Did(super::reply::Did::Done)
             }
             Op::Ask(step) => self.step(step, false).await,
@@ -124,7 +130,8 @@ impl<S: Subject> Player<S> {
     async fn serve(&mut self, step: &Step, lost: bool) -> Reply {
         let Some(question) = self.hub_question(step) else { return Reply::Nothing };
         let answer = self.subject.ask(question, lost).await;
-        if let (Step::TakeEpoch { client, .. }, Ok(Answered::Epoch(EpochTaken::Taken { epoch, .. }))) = (step, &answer) {
+        if let (Step::TakeEpoch { client, .. }, Ok(Answered::Epoch(EpochTaken::Taken { epoch, .. }))) = (step, &answer)
+        {
             self.epochs.entry(client).or_default().push(*epoch);
         }
         Reply::Answers(vec![answer])
@@ -187,11 +194,9 @@ impl<S: Subject> Player<S> {
                 entries: vec![(id(client), epoch(client, *nth)?)],
                 ttl: TTL,
             }),
-            Step::Unregister { client, epoch: nth, fenced } => Question::Unregister(Unregister {
-                client: id(client),
-                epoch: epoch(client, *nth)?,
-                fenced: *fenced,
-            }),
+            Step::Unregister { client, epoch: nth, fenced } => {
+                Question::Unregister(Unregister { client: id(client), epoch: epoch(client, *nth)?, fenced: *fenced })
+            }
             Step::Registrations => Question::Registrations,
             other => unreachable!("a replicator asks {other:?}"),
         })

@@ -183,14 +183,17 @@ impl Ranks {
     }
 
     fn progress(&self, progress: Option<&Progress>) -> String {
-        progress.map_or_else(|| "no era yet".into(), |progress| {
-            format!("{}, begun on timeline {}", self.head(&progress.head), progress.evidence.timeline)
-        })
+        progress.map_or_else(
+            || "no era yet".into(),
+            |progress| format!("{}, begun on timeline {}", self.head(&progress.head), progress.evidence.timeline),
+        )
     }
 
     fn recorded(&self, recorded: &Recorded) -> String {
         match recorded {
-            Recorded::Recorded { reference } => format!("recorded, {} ids below the reference", self.ids_below(*reference)),
+            Recorded::Recorded { reference } => {
+                format!("recorded, {} ids below the reference", self.ids_below(*reference))
+            }
             Recorded::AlreadyAt { position, .. } => format!("already at {}", self.position(*position)),
             Recorded::Superseded => "superseded".into(),
         }
@@ -226,7 +229,12 @@ impl Ranks {
         let first = if told.first == 0 { String::new() } else { format!("from {} ", told.first) };
         let rest = if told.complete { "" } else { " …" };
         let end = if told.end_lsn == Lsn::ZERO { "not ended".into() } else { self.end(told.end_lsn) };
-        format!("{} ({}, ends {end}) {first}[{}{rest}]", self.commit(told.commit_lsn), self.low(told.xid), changes.join(", "))
+        format!(
+            "{} ({}, ends {end}) {first}[{}{rest}]",
+            self.commit(told.commit_lsn),
+            self.low(told.xid),
+            changes.join(", ")
+        )
     }
 
     /// The stream tells the low half of an id.
@@ -237,9 +245,10 @@ impl Ranks {
     }
 
     fn streamed(&self, streamed: &Streamed) -> String {
-        let told: Vec<_> = streamed.transactions.iter().map(|told| self.transaction(told)).collect();
-        let introduced: Vec<_> = streamed.introduced.iter().map(|(at, name)| format!("{name} before change {at}")).collect();
-        format!("{}; introduced {introduced:?}; keepalives {}", told.join(", "), self.keepalives(streamed))
+        let new = streamed.transactions.iter().filter(|told| told.end_lsn > streamed.forgettable);
+        let told: Vec<_> = new.map(|told| self.transaction(told)).collect();
+        let introduced = if streamed.introduced { "each table introduced" } else { "a table not introduced" };
+        format!("{}; {introduced}; keepalives {}", told.join(", "), self.keepalives(streamed))
     }
 
     /// A keepalive says that all commits below it were sent. How many there are, and when, is the server's own affair.
@@ -312,8 +321,11 @@ fn change(change: &Change) -> String {
     }
 }
 
+/// In whatever order they were read, rows are told in one.
 fn rows(rows: &[Row]) -> String {
-    format!("[{}]", rows.iter().map(row).collect::<Vec<_>>().join(", "))
+    let mut rows: Vec<_> = rows.iter().map(row).collect();
+    rows.sort_unstable();
+    format!("[{}]", rows.join(", "))
 }
 
 /// Large values are told by their first characters and their length.

@@ -91,7 +91,8 @@ fn first_answer(bytes: &[u8]) -> Option<usize> {
 /// Whether a command that writes is complete, and no transaction is open behind it.
 fn says_committed(answer: &[u8]) -> bool {
     let tags = ["COMMIT", "INSERT", "UPDATE", "DELETE"];
-    let writes = messages(answer).any(|(kind, body)| kind == b'C' && tags.iter().any(|tag| body.starts_with(tag.as_bytes())));
+    let writes =
+        messages(answer).any(|(kind, body)| kind == b'C' && tags.iter().any(|tag| body.starts_with(tag.as_bytes())));
     writes && messages(answer).last().is_some_and(|(kind, body)| kind == b'Z' && body == b"I")
 }
 

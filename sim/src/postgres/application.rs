@@ -85,6 +85,9 @@ impl Postgres {
         let Some(transaction) = self.transactions.remove(&tx) else { return false };
         for n in &transaction.truncated {
             self.tables[*n].rows.clear();
+            if let Some(xid) = transaction.xid {
+                self.tables[*n].stored_anew(xid);
+            }
         }
         for ((n, key), row) in transaction.rows {
             match row {
@@ -135,6 +138,17 @@ impl Postgres {
     /// The transactions whose commit record is written and which snapshots do not see, oldest first.
     pub fn invisible(&self) -> impl Iterator<Item = TxId> {
         self.transactions.iter().filter(|(_, transaction)| transaction.committed.is_some()).map(|(tx, _)| *tx)
+    }
+
+    /// The id that the next transaction will get.
+    pub(super) const fn next_xid(&self) -> Xid {
+        self.xids.next()
+    }
+
+    /// Whether a transaction with an id below this runs, or is committed and not visible yet.
+    #[must_use]
+    pub fn runs_since(&self, xid: Xid) -> bool {
+        self.xids.oldest_running().is_some_and(|oldest| oldest < xid)
     }
 
     /// What `pg_current_snapshot()` says.

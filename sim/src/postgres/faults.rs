@@ -4,7 +4,7 @@ use super::Postgres;
 use dormouse_core::position::Lsn;
 
 impl Postgres {
-    /// A checkpoint: what the slot has confirmed will survive a crash.
+    /// The slot is written to disk, as Postgres does at moments of its own: what it has confirmed will survive.
     pub const fn checkpoint(&mut self) {
         self.wal.flush();
         if let Some(slot) = &mut self.slot {
@@ -17,13 +17,17 @@ impl Postgres {
         self.stream = None;
     }
 
-    /// An orderly restart: what is committed becomes visible, what is open is rolled back, all connections end.
+    /// A restart: what is committed becomes visible, what is open is rolled back, all connections end, and confirmations since
+    /// the slot was written last are forgotten.
+    ///
+    /// An orderly restart forgets them too: before version 17 a confirmation alone does not make Postgres write the slot at the
+    /// checkpoint of its shutdown.
     pub fn restart(&mut self) {
-        self.checkpoint();
-        self.recover();
+        self.wal.flush();
+        self.crash();
     }
 
-    /// A crash and its recovery: as a restart, and confirmations since the last checkpoint are forgotten.
+    /// A crash and its recovery. To all who ask it is a restart.
     pub fn crash(&mut self) {
         if let Some(slot) = &mut self.slot {
             slot.confirmed = slot.saved;

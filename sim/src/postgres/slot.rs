@@ -1,11 +1,12 @@
 //! The replication slot and its stream: whole transactions in commit order, from what was confirmed.
 
 use super::{Postgres, unavailable};
-use dormouse_core::change::RelationId;
+use dormouse_core::change::{Change, RelationId};
 use dormouse_core::fault::Failure;
 use dormouse_core::position::Lsn;
 use dormouse_core::replication::{CreateSlot, Fenced, ReadSource, StartStream};
 use dormouse_core::source::{SlotState, SourceItem};
+use dormouse_core::xid::Xid;
 use std::collections::BTreeMap;
 
 /// Names one opening of the stream. Never used again.
@@ -34,6 +35,9 @@ pub(super) struct Stream {
 impl Postgres {
     /// Answers [`CreateSlot`]: everything that commits from now on is decoded, whole.
     ///
+    /// Postgres creates a slot only once all transactions that ran when it was asked to have ended, those among them whose commit
+    /// is not visible yet. The caller waits for that: [`Postgres::slot_waits`].
+    ///
     /// # Errors
     /// None; the form is that of all answers.
     pub fn ask_create_slot(&mut self, ask: &CreateSlot) -> Result<Fenced<Lsn>, Failure> {
@@ -45,6 +49,18 @@ impl Postgres {
         let confirmed = self.insert_lsn();
         self.slot = Some(Slot { confirmed, saved: confirmed, usable: true });
         Ok(Fenced::Done(confirmed))
+    }
+
+    /// Creating the slot begins: the old one is gone, the new one is there and cannot be used. `Some` when it waits until nothing
+    /// [runs since](Postgres::runs_since) that id; `None` when [`Postgres::ask_create_slot`] is answered at once.
+    pub fn slot_waits(&mut self, ask: &CreateSlot) -> Option<Xid> {
+        let until = self.next_xid();
+        if !self.holds_lease(ask.token) || !self.runs_since(until) {
+            return None;
+        }
+        self.stream = None;
+        self.slot = Some(Slot { confirmed: Lsn::ZERO, saved: Lsn::ZERO, usable: false });
+        Some(until)
     }
 
     /// Answers [`StartStream`]; an older stream ends.
@@ -95,6 +111,9 @@ impl Postgres {
                     items.push(SourceItem::Relation(decoded.relation.clone()));
                 }
                 items.push(SourceItem::Change(decoded.change.clone()));
+                if let Change::Truncate { .. } = decoded.change {
+                    stream.shapes.remove(&decoded.relation.name); // Postgres forgets that it told the shape, and tells it again.
+                }
                 (changes, bytes) = (changes + 1, bytes + decoded.change.weight());
                 stream.change += 1;
             }

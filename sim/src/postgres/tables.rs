@@ -6,6 +6,7 @@ use dormouse_core::change::{Column, Relation};
 use dormouse_core::row::{Row, RowBuilder, Value};
 use dormouse_core::source::{Fingerprints, TableFingerprint};
 use dormouse_core::sum::row_hash;
+use dormouse_core::xid::Xid;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -18,6 +19,8 @@ const OID_TEXT: u32 = 25;
 pub(super) struct Table {
     oid: u32,
     relfilenode: u32,
+    /// Another one after each change of a column.
+    definitions: i64,
     pub(super) relation: Arc<Relation>,
     /// What a new snapshot sees, by key.
     pub(super) rows: BTreeMap<u64, Row>,
@@ -40,7 +43,7 @@ impl Table {
             key,
         };
         let columns = vec![
-            column("id", OID_INT8, "bigint", true),
+            column("id", OID_INT8, "int8", true),
             column("value", OID_TEXT, "text", false),
             column("large", OID_TEXT, "text", false),
         ];
@@ -49,6 +52,7 @@ impl Table {
         Self {
             oid,
             relfilenode: oid,
+            definitions: 0,
             relation: Arc::new(Relation::new("public", format!("t{n}"), columns)),
             rows: BTreeMap::new(),
             locks: BTreeMap::new(),
@@ -95,6 +99,11 @@ impl Table {
         }
     }
 
+    /// A rewrite or a TRUNCATE by this transaction gave it another file.
+    pub(super) fn stored_anew(&mut self, xid: Xid) {
+        self.relfilenode = u32::try_from(xid.0 & 0xffff_ffff).expect("32 bits");
+    }
+
     fn finish_row(&self, values: [Value<'_>; COLUMNS]) -> Row {
         let mut row = RowBuilder::default();
         values.into_iter().for_each(|value| row.push(value));
@@ -108,7 +117,7 @@ impl Table {
         TableFingerprint {
             oid: self.oid,
             relfilenode: self.relfilenode,
-            definitions: i64::from(self.relfilenode),
+            definitions: self.definitions,
             columns: self.relation.columns.iter().map(|c| format!("{} {}", c.name, c.type_name)).collect(),
             key: vec!["id".into()],
             defaults: Vec::new(),
@@ -139,8 +148,9 @@ impl Postgres {
             *row = new;
         }
         let xid = self.own_write();
+        self.tables[table].definitions += i64::try_from(xid.0 & 0xffff_ffff).expect("32 bits");
         if rewrite {
-            self.tables[table].relfilenode = u32::try_from(xid.0 & 0xffff_ffff).expect("32 bits");
+            self.tables[table].stored_anew(xid);
         }
         self.wal.alter(&delta);
         Ok(())

@@ -133,6 +133,15 @@ impl Postgres {
             return Err(WriteError::Ended);
         }
         let table = self.tables.get(write.table()).ok_or(WriteError::NoSuchTable)?;
+        // Nobody waits for a row that he does not see, unless it is his own that would be in its way.
+        let seen = |key| current_row(transaction, table, write.table(), key).is_some();
+        let sees_none = match write {
+            Write::Update { key, .. } | Write::Move { key, .. } | Write::Delete { key, .. } => !seen(key),
+            Write::Insert { .. } | Write::Truncate { .. } => false,
+        };
+        if sees_none && table.exclusive.is_none_or(|owner| owner == tx) {
+            return Err(WriteError::NoSuchRow);
+        }
         let free = |key| table.locks.get(&key).is_none_or(|owner| *owner == tx);
         let free = table.exclusive.is_none_or(|owner| owner == tx)
             && match write {

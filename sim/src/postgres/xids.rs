@@ -30,6 +30,11 @@ impl Xids {
         Xid(self.next)
     }
 
+    /// The oldest that runs.
+    pub(super) fn oldest_running(&self) -> Option<Xid> {
+        self.running.first().copied()
+    }
+
     /// It has ended, visibly or by an abort.
     pub(super) fn complete(&mut self, xid: Xid) {
         self.running.remove(&xid);

@@ -19,6 +19,18 @@ const LATE_US: &[u64] = &[30_000, 100_000, 300_000, 1_000_000, 2_500_000];
 const STALE_US: &[u64] = &[0, 700, 1_500, 4_000, 30_000, 300_000];
 const COPY_US: &[u64] = &[500, 10_000, 80_000, 300_000];
 
+/// How often it is looked whether a slot can be created.
+const SLOT_LOOK: Duration = Duration::from_millis(5);
+
+/// Whether the creation of a slot waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum SlotWait {
+    Over,
+    GoesOn,
+    /// Its session is gone.
+    Ended,
+}
+
 /// What becomes of a question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fate {
@@ -108,6 +120,16 @@ impl World {
     pub(super) fn replication_asks(&mut self, node: u8, life: u64, question: replication::Output, answered: bool) {
         use replication::{Input, Output};
         self.digest.word(5);
+        if let Output::CreateSlot(ask) = &question {
+            match self.slot_waits(node, ask) {
+                SlotWait::Over => {}
+                SlotWait::Ended => return,
+                SlotWait::GoesOn => {
+                    let question = Box::new(question);
+                    return self.plan_in(SLOT_LOOK, Event::ReplicationAsks { node, life, question, answered });
+                }
+            }
+        }
         let minor = matches!(
             question,
             Output::RenewLease(_) | Output::InspectTables(_) | Output::Prune(_) | Output::NoteAttempt(_)
@@ -193,6 +215,22 @@ impl World {
             let after = self.answer_latency(whose);
             self.plan_in(after, Event::ReplicationHears { node, life, input: Box::new(input) });
         }
+    }
+
+    /// Whether a slot is not created yet because of transactions that ran when that was asked for.
+    fn slot_waits(&mut self, node: u8, ask: &Ask<replication::CreateSlot>) -> SlotWait {
+        let creating = self.replications[node as usize].creating;
+        let until = match creating {
+            Some((id, until)) if id == ask.id => until,
+            // A later one dropped the slot under it, and ended its session.
+            Some((id, _)) if id > ask.id => return SlotWait::Ended,
+            _ => {
+                let Some(until) = self.postgres.slot_waits(&ask.question) else { return SlotWait::Over };
+                self.replications[node as usize].creating = Some((ask.id, until));
+                until
+            }
+        };
+        if self.postgres.runs_since(until) { SlotWait::GoesOn } else { SlotWait::Over }
     }
 
     /// A hub asks the database.

@@ -7,12 +7,13 @@ use crate::log::{Link, words};
 use crate::plan::Family;
 use crate::postgres::StreamId;
 use crate::probe::Probe;
-use dormouse_core::ask::{Answer, Ask, Incarnation};
+use dormouse_core::ask::{Answer, Ask, AskId, Incarnation};
 use dormouse_core::fault::Failure;
 use dormouse_core::history::Announcement;
 use dormouse_core::machine::Machine;
 use dormouse_core::replication::{Input, Output, ReadSource, Replication};
 use dormouse_core::time::Timestamp;
+use dormouse_core::xid::Xid;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,6 +51,8 @@ pub(super) struct ReplicationHost {
     spins: Spins,
     /// Appends on their way to the database.
     pub(super) recording: u32,
+    /// The last creation of a slot that waited for those who ran, and until which id.
+    pub(super) creating: Option<(AskId, Xid)>,
     last_announced: [Timestamp; HUBS as usize],
 }
 

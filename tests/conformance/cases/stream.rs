@@ -1,6 +1,6 @@
 //! The slot and its stream.
 
-use super::{Case, EITHER, RECORD, acts, asks, case, faults, insert, prepared, run, update};
+use super::{Case, EITHER, RECORD, STREAM, acts, asks, case, faults, insert, prepared, run, update};
 use crate::conformance::op::{Act, Fault, Step, Whose};
 use dormouse_sim::postgres::Write;
 
@@ -114,7 +114,7 @@ pub fn cases() -> Vec<Case> {
         ),
         case(
             "an invalidated slot",
-            EITHER,
+            STREAM, // Polling finds it out at the first read, a little later.
             [
                 prepared(),
                 acts([run([insert(1)])]),
@@ -145,6 +145,30 @@ pub fn cases() -> Vec<Case> {
                 asks([Step::CreateSlot(Whose::Newest), INSPECT]),
                 acts([Act::Write(1, insert(2)), Act::Commit(1)]),
                 asks([Step::CreateSlot(Whose::Newest), INSPECT, Step::BeginEra(Whose::Newest), ANEW, Step::Read]),
+            ],
+        ),
+        case(
+            "a commit held invisible while the slot is created",
+            STREAM,
+            [
+                prepared(),
+                acts([Act::Begin(1), Act::Write(1, insert(1)), Act::CommitHeld(1)]),
+                asks([Step::CreateSlot(Whose::Newest), INSPECT, ANEW]),
+                acts([Act::Release(1)]),
+                asks([Step::CreateSlot(Whose::Newest), INSPECT, Step::BeginEra(Whose::Newest), ANEW, Step::Read]),
+            ],
+        ),
+        case(
+            "a slot moved past a commit that is not visible yet",
+            STREAM,
+            [
+                prepared(),
+                acts([Act::Begin(1), Act::Write(1, insert(1)), Act::CommitHeld(1)]),
+                faults([Fault::AdvanceSlot]),
+                asks([INSPECT, Step::BeginEra(Whose::Newest), ANEW, Step::Read]),
+                asks([Step::TakeSnapshot { await_era_start: true }, Step::TakeSnapshot { await_era_start: false }]),
+                acts([Act::Release(1)]),
+                asks([Step::TakeSnapshot { await_era_start: true }, Step::Read]),
             ],
         ),
     ]

@@ -15,7 +15,10 @@ use tokio_postgres::{Client, Error};
 enum Session {
     Open(Client),
     /// The commit waits for a standby.
-    Held { pid: i32, commit: JoinHandle<()> },
+    Held {
+        pid: i32,
+        commit: JoinHandle<()>,
+    },
 }
 
 pub struct Application {

@@ -26,7 +26,8 @@ pub struct Lab {
 
 impl Lab {
     pub async fn new() -> Self {
-        let settings = [("synchronous_standby_names", "nobody"), ("autovacuum", "off"), ("max_slot_wal_keep_size", "-1")];
+        let settings =
+            [("synchronous_standby_names", "nobody"), ("autovacuum", "off"), ("max_slot_wal_keep_size", "-1")];
         let cluster = Cluster::start_with(&settings).unwrap_or_else(|error| panic!("{error}"));
         let admin = connect(&url(cluster.port(), "postgres")).await;
         admin.batch_execute("create database template_of_runs").await.expect("a superuser may");
@@ -121,8 +122,10 @@ impl Bench<'_> {
     }
 
     pub async fn drop_slot(&self, slot: &str) {
-        let end = format!("select pg_terminate_backend(active_pid) from pg_replication_slots where slot_name = '{slot}'");
-        let drop = format!("select pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_name = '{slot}'");
+        let end =
+            format!("select pg_terminate_backend(active_pid) from pg_replication_slots where slot_name = '{slot}'");
+        let drop =
+            format!("select pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_name = '{slot}'");
         eventually("the slot is dropped", async || {
             self.client.batch_execute(&end).await.is_ok() && self.client.batch_execute(&drop).await.is_ok()
         })

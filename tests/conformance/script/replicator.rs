@@ -10,7 +10,7 @@ use dormouse_core::fault::Failure;
 use dormouse_core::position::{Lsn, Position, Waypoint};
 use dormouse_core::replication::{
     BeginEra, CreateSlot, Fenced, InspectSource, InspectTables, LeaseTaken, LoadProgress, NoteAttempt, Prune,
-    RaiseSchema, RecordPage, Recorded, ReleaseLease, RenewLease, SaveCovered, StartStream, TakeLease,
+    RaiseSchema, RecordPage, Recorded, ReleaseLease, RenewLease, SaveCovered, SourceState, StartStream, TakeLease,
 };
 use dormouse_core::source::{Fingerprints, SourceItem};
 use dormouse_core::xid::Xid;
@@ -41,8 +41,12 @@ impl<S: Subject> Player<S> {
             Step::RecordAgain(whose) => one(self.record_again(*whose, lost).await),
             other => {
                 let Some(question) = self.question(other) else { return Reply::Nothing };
-                let answer = self.ask(question, lost).await;
+                let mut answer = self.ask(question, lost).await;
                 self.learn(&answer);
+                // How much of what was confirmed a restart forgets is Postgres' own affair, so it is told as what it was.
+                if let Ok(Answered::Source(Fenced::Done(SourceState { slot: Some(slot), .. }))) = &mut answer {
+                    slot.confirmed = slot.confirmed.max(self.forgettable());
+                }
                 let mut answers = vec![answer];
                 answers.extend(self.compared(&answers[0]).map(|words| Ok(Answered::Compared(words))));
                 Reply::Answers(answers)
@@ -93,7 +97,10 @@ impl<S: Subject> Player<S> {
         match answer {
             Ok(Answered::Lease(LeaseTaken::Taken { token, .. })) => self.token = *token,
             Ok(Answered::Source(Fenced::Done(source))) => self.source = Some(source.clone()),
-            Ok(Answered::Slot(Fenced::Done(slot))) => self.slot = Some(*slot),
+            Ok(Answered::Slot(Fenced::Done(slot))) => {
+                self.slot = Some(*slot);
+                (self.confirmed, self.restarted) = (Lsn::ZERO, false);
+            }
             Ok(Answered::Era(Fenced::Done(head))) => {
                 (self.head, self.start, self.slot) = (Some(*head), Some(head.waypoint), None);
                 self.resume(head.position());
@@ -104,6 +111,10 @@ impl<S: Subject> Player<S> {
             }
             _ => {}
         }
+    }
+
+    fn forgettable(&self) -> Lsn {
+        if self.restarted { self.confirmed } else { Lsn::ZERO }
     }
 
     fn resume(&mut self, expect: Position) {
@@ -140,20 +151,17 @@ impl<S: Subject> Player<S> {
 
     async fn read(&mut self) -> Result<Answered, Failure> {
         let items = self.subject.read().await?;
-        let mut streamed = Streamed { from: self.stream.0, before: self.stream.1, ..Streamed::default() };
+        let (from, before, forgettable) = (self.stream.0, self.stream.1, self.forgettable());
+        let mut streamed = Streamed { from, before, forgettable, introduced: true, ..Streamed::default() };
         let mut open = None;
-        let mut changes = 0;
         for item in items {
             match item {
                 SourceItem::Begin { commit_lsn, committed_at, xid } => {
                     open = Some((commit_lsn, committed_at, Xid(u64::from(xid)), Vec::new()));
                 }
-                SourceItem::Relation(relation) => {
-                    streamed.introduced.push((changes, relation.full_name()));
-                    self.relations.push(relation);
-                }
+                SourceItem::Relation(relation) => self.relations.push(relation),
                 SourceItem::Change(change) => {
-                    changes += 1;
+                    streamed.introduced &= self.relations.iter().any(|relation| relation.id == change.relation());
                     open.as_mut().expect("a change stands in a transaction").3.push(change);
                 }
                 SourceItem::Commit { end_lsn } => {
@@ -186,6 +194,7 @@ impl<S: Subject> Player<S> {
             return Reply::Nothing;
         }
         self.subject.confirm(lsn).await;
+        (self.confirmed, self.restarted) = (self.confirmed.max(lsn), false);
         Reply::Did(crate::conformance::reply::Did::Done)
     }
 

@@ -61,7 +61,7 @@ fn what_is_not_confirmed_comes_again() {
 }
 
 #[test]
-fn a_crash_forgets_confirmations_since_the_checkpoint() {
+fn a_restart_forgets_confirmations_since_the_slot_was_written() {
     let mut rig = Rig::new();
     let start = rig.pg.confirmed().expect("a slot");
     let first = rig.pg.run(rig.now, &[insert(1)]).expect("a commit");
@@ -71,6 +71,11 @@ fn a_crash_forgets_confirmations_since_the_checkpoint() {
     rig.start_stream();
     assert_eq!(rig.read_source().len(), 4);
     rig.pg.confirm(rig.stream, first.end_lsn);
+    rig.pg.restart();
+    assert_eq!(rig.pg.confirmed(), Some(start), "an orderly one forgets as well");
+    rig.start_stream();
+    rig.pg.confirm(rig.stream, first.end_lsn);
+    rig.pg.checkpoint();
     rig.pg.restart();
     assert_eq!(rig.pg.confirmed(), Some(first.end_lsn));
 }
