@@ -28,6 +28,7 @@ use tell::Ranks;
 const TABLES: usize = 2;
 /// How large the large column is: large enough that Postgres stores it apart, and leaves it out when it is unchanged.
 const LARGE_BYTES: usize = 2_100;
+const _: () = assert!(LARGE_BYTES > 2_048, "smaller values stay in their row");
 
 /// Plays a script; returns what each step came to, in words.
 async fn play<S: Subject>(subject: S, ops: &[Op]) -> Vec<String> {
@@ -61,10 +62,11 @@ async fn the_model_answers_as_postgres_does() {
     let only = std::env::var("CASE").unwrap_or_default();
     for case in cases::all().into_iter().filter(|case| case.name.contains(&only)) {
         for kind in case.kinds {
-            eprintln!("{} ({kind:?})", case.name);
+            let began = std::time::Instant::now();
             if let Some(difference) = difference(&mut lab, *kind, &case.ops).await {
                 differences.push(format!("{} ({kind:?}), {difference}", case.name));
             }
+            eprintln!("{} ms: {} ({kind:?})", began.elapsed().as_millis(), case.name);
         }
     }
     assert!(differences.is_empty(), "{}", differences.join("\n\n"));

@@ -1,6 +1,7 @@
 //! The hand-written scripts, by concern.
 
 mod history;
+mod registry;
 mod stream;
 mod visibility;
 
@@ -17,7 +18,7 @@ pub struct Case {
 }
 
 pub fn all() -> Vec<Case> {
-    [visibility::cases(), stream::cases(), history::cases()].into_iter().flatten().collect()
+    [visibility::cases(), stream::cases(), history::cases(), registry::cases()].into_iter().flatten().collect()
 }
 
 const EITHER: &[Kind] = &[Kind::Stream, Kind::Poll];

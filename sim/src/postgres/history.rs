@@ -141,7 +141,12 @@ impl Postgres {
         if !self.holds_lease(ask.token) || self.era() != Some(ask.era) {
             return Ok(Recorded::Superseded);
         }
-        let Some(last) = self.last_appended() else { return unavailable("no era has begun") };
+        let Some(mut last) = self.last_appended() else { return unavailable("no era has begun") };
+        let has_row = self.in_history(last.commit_lsn);
+        if has_row && (ask.row_last || ask.expect.is_boundary() || ask.expect.commit_lsn != last.commit_lsn) {
+            // A row that did not wait for the last piece is taken for the whole, but by who is inside of it.
+            last = Position::after(last.commit_lsn);
+        }
         let reference = self.own_write();
         if ask.compare && last != ask.expect {
             return Ok(Recorded::AlreadyAt { position: last, reference });

@@ -74,13 +74,13 @@ impl Postgres {
         })
     }
 
-    /// When `after` is inside a transaction: one piece of what follows in it, even of nothing.
+    /// When `after` is inside a transaction and something follows in it: one piece of that.
     fn rest_of_transaction(&self, ask: &ReadHistory) -> Option<Read<'_>> {
         let commit_lsn = ask.after.commit_lsn;
         if ask.after.is_boundary() || ask.until.is_some_and(|until| commit_lsn >= until) {
             return None;
         }
-        let (row, entry) = self.history.get(commit_lsn)?;
+        let (row, entry) = self.history.get(commit_lsn).filter(|(row, _)| ask.after.index + 1 < row.changes)?;
         Some(piece(commit_lsn, row, entry, ask.after.index + 1, ask))
     }
 
@@ -93,7 +93,8 @@ impl Postgres {
                 break;
             }
             changes += entry.changes.len();
-            bytes += entry.changes.iter().map(|(_, decoded)| decoded.change.weight()).sum::<usize>();
+            let weights = entry.changes.iter().map(|(_, decoded)| decoded.change.weight());
+            bytes += TRANSACTION_BYTES + weights.sum::<usize>();
             if changes > ask.changes_max as usize || bytes > ask.bytes_max as usize {
                 if read.is_empty() {
                     read.push(piece(commit_lsn, row, entry, 0, ask));
@@ -105,6 +106,9 @@ impl Postgres {
         read
     }
 }
+
+/// What a whole transaction counts for in a page beside its changes.
+const TRANSACTION_BYTES: usize = 128;
 
 /// One transaction or piece that was read, with the rows it came from.
 struct Read<'a> {

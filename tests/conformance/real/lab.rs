@@ -62,7 +62,6 @@ fn tables() -> String {
         )
     };
     let all: Vec<_> = (0..TABLES).map(|n| format!("t{n}")).collect();
-    assert!(LARGE_BYTES > 2_048, "smaller values are never stored apart, and so never left unchanged in the stream");
     format!("{} create publication spy for table {}", (0..TABLES).map(one).collect::<String>(), all.join(", "))
 }
 
