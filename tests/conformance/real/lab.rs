@@ -1,8 +1,8 @@
 //! The one cluster of a suite, and a new database on it for each run.
 
 use super::spy::{self, Spied};
+use crate::conformance::TABLES;
 use crate::conformance::wire::Wire;
-use crate::conformance::{LARGE_BYTES, TABLES};
 use dormouse_core::position::Lsn;
 use dormouse_runtime::db::{Config, Database};
 use dormouse_runtime::demo::cluster::Cluster;

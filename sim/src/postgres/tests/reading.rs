@@ -64,8 +64,9 @@ fn a_reader_goes_on_inside_a_transaction() {
     let rest = rig.read_all(index_of(commits[2], 3), None, 100);
     assert_eq!(told(&rest), [(Position::after(commits[2]), vec![3]), (Position::after(commits[3]), vec![1])]);
     assert_eq!(rest[0].after, index_of(commits[2], 3));
-    let empty = rig.read_all(index_of(commits[2], 6), Some(commits[3]), 100);
-    assert_eq!(told(&empty), [(Position::after(commits[2]), vec![0])], "to the last change, and not yet whole");
+    let next = rig.read_all(index_of(commits[2], 6), None, 100);
+    assert_eq!(told(&next), [(Position::after(commits[3]), vec![1])], "who holds the last change goes on behind it");
+    assert_eq!(told(&rig.read_all(index_of(commits[2], 6), Some(commits[3]), 100)), []);
 }
 
 #[test]
