@@ -129,6 +129,7 @@ pub const fn concerns(kind: Kind) -> &'static [Class] {
         Kind::Family
         | Kind::Work
         | Kind::Jitter
+        | Kind::Window
         | Kind::LateEffect
         | Kind::DownFor
         | Kind::SilentCrash

@@ -123,6 +123,8 @@ kinds! {
     CredentialEnds = 45, "a credential that runs out after bucket {} for";
     /// How long the application takes to provide another credential.
     CredentialLatency = 46, "another credential comes after bucket {} to";
+    /// Whether and when faults rest in the midst of a run.
+    Window = 47, "window";
 }
 
 impl subject::Kind for Kind {

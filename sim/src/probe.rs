@@ -88,6 +88,7 @@ probes! {
     CredentialExpired: "session closed because its credential ran out",
     CredentialExpiredAsleep: "credential ran out while the hub slept",
     Converged: "converged after quiet",
+    MidRunQuiet: "converged in the midst of a run",
     Idle: "hubs hibernated after quiet",
 }
 

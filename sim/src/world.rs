@@ -14,6 +14,7 @@ mod state;
 mod subject;
 #[cfg(test)]
 mod tests;
+mod window;
 mod workload;
 
 pub use event::Event;
@@ -81,6 +82,8 @@ pub struct World {
     oracle: Oracle,
     lives: u64,
     quiet: Option<quiet::Quiet>,
+    /// Since when faults rest in the midst of the run.
+    window: Option<Timestamp>,
     finished: bool,
 }
 
@@ -146,6 +149,7 @@ impl World {
             oracle: Oracle::new(&plan),
             lives: 0,
             quiet: None,
+            window: None,
             finished: false,
             plan,
         };
@@ -165,6 +169,7 @@ impl World {
         self.begin_workload();
         self.plan_in(fault::EVERY, Event::Faults);
         self.begin_attacks();
+        self.begin_window();
     }
 
     /// How many transactions each writer has begun.
@@ -222,6 +227,7 @@ impl World {
             Event::Attacks => self.attacks(),
             Event::Faults => self.faults(),
             Event::Quiet => self.quiet_begins(),
+            Event::Window => self.window_turns(),
             Event::Converged => self.converged(),
         }
     }

@@ -183,6 +183,8 @@ pub enum Event {
     Attacks,
     /// Faults are drawn.
     Faults,
+    /// Faults rest in the midst of a run, or go on.
+    Window,
     /// Faults stop.
     Quiet,
     /// Has the world converged?
@@ -220,6 +222,7 @@ impl Placed for Event {
             Self::Faults => (23, 0),
             Self::Quiet => (24, 0),
             Self::Converged => (25, 0),
+            Self::Window => (26, 0),
         }
     }
 
@@ -249,6 +252,7 @@ impl Placed for Event {
             | Self::Attacks
             | Self::Faults
             | Self::Quiet
+            | Self::Window
             | Self::Converged => Waits::Else,
         }
     }

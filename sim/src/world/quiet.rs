@@ -11,8 +11,8 @@ use dormouse_core::time::Timestamp;
 use std::time::Duration;
 
 /// How long convergence may take: the longest silences, downtimes, leases and back-offs of the plan, one after the other.
-const CONVERGE_WITHIN: Duration = Duration::from_secs(45);
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+pub(super) const CONVERGE_WITHIN: Duration = Duration::from_secs(45);
+pub(super) const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// How long the world must then lie still, for the slot to follow and the hubs to hibernate.
 const REST: Duration = Duration::from_secs(15);
 /// How much WAL may stay unconfirmed when nothing happens but our own upkeep.
@@ -98,7 +98,7 @@ impl World {
     }
 
     /// Who has not come to rest, and why. None: the world has converged.
-    fn straggler(&self) -> Option<(Entity, String)> {
+    pub(super) fn straggler(&self) -> Option<(Entity, String)> {
         let last = self.postgres.commits().last().map_or(Lsn::ZERO, |commit| commit.commit_lsn);
         for client in 0..self.plan.size.clients() {
             let host = &self.clients[client as usize];

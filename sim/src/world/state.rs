@@ -18,7 +18,7 @@ impl World {
     pub(super) fn state_digest(&self) -> u128 {
         let mut text = Text::new(self.now.micros());
         let queue: Vec<_> = self.queue.iter().collect();
-        let parts: [&dyn fmt::Debug; 9] = [
+        let parts: [&dyn fmt::Debug; 10] = [
             &queue,
             &self.postgres,
             &self.replications,
@@ -28,6 +28,7 @@ impl World {
             &self.workload,
             &self.oracle,
             &self.quiet,
+            &self.window,
         ];
         for part in parts {
             let _ = write!(text, "{part:?};"); // A hash refuses nothing.

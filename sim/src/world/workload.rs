@@ -98,6 +98,9 @@ impl World {
         if self.workload.transactions_left == 0 {
             return;
         }
+        if self.window.is_some() {
+            return self.plan_in(super::quiet::LOOK_EVERY, Event::Writes { writer });
+        }
         self.workload.transactions_left -= 1;
         let large = self.plan.has(Family::Large) && self.draw(writer, 4) == 0;
         let changes = match large {
