@@ -2,9 +2,11 @@
 
 mod ablate;
 mod bench;
+mod corpus;
 mod coverage;
 mod exhaust;
 mod fuzz;
+mod golden;
 mod pool;
 mod replay;
 mod searching;
@@ -47,6 +49,10 @@ enum Command {
     Coverage(CoverageArgs),
     /// Tries every schedule of a small scope and prints a certificate. Exit status 1 when a promise broke or the scope was not done.
     Exhaust(ExhaustArgs),
+    /// Runs the inputs of a folder, whose bytes say what goes wrong, and keeps alterations of them that show something new.
+    Corpus(CorpusArgs),
+    /// Compares the hashes of 64 seeds with those in the repository.
+    Golden(GoldenArgs),
     /// Measures how fast the simulator is, and whether any run differs from its repetition.
     Bench(BenchArgs),
     /// Switches off one safeguard after the other: a violation must be found for each.
@@ -189,6 +195,29 @@ struct ExhaustArgs {
 }
 
 #[derive(Debug, Args)]
+struct CorpusArgs {
+    /// The folder of inputs.
+    #[arg(default_value = "sim/fuzz/corpus/world")]
+    dir: PathBuf,
+    /// How many alterations to try; what shows something new is written into the folder.
+    #[arg(long, default_value_t = 0)]
+    grow: u64,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct GoldenArgs {
+    /// The table.
+    #[arg(long, default_value = "sim/golden.txt")]
+    file: PathBuf,
+    /// Write the table as it is now.
+    #[arg(long)]
+    write: bool,
+}
+
+#[derive(Debug, Args)]
 struct BenchArgs {
     /// How many seeds of size S; a tenth of them of size M, and a thousandth of size L.
     #[arg(long, default_value_t = 10_000)]
@@ -240,6 +269,8 @@ pub fn run() -> ExitCode {
         Command::Shrink(args) => shrink::run(&args),
         Command::Coverage(args) => coverage::run(&args),
         Command::Exhaust(args) => exhaust::run(&args),
+        Command::Corpus(args) => corpus::run(&args),
+        Command::Golden(args) => golden::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Ablate(args) => ablate::run(&args),
     };

@@ -188,6 +188,11 @@ impl Reached {
         self.0[pair / 64] |= 1 << (pair % 64);
     }
 
+    /// The numbers of the pairs that were reached.
+    pub fn iter(&self) -> impl Iterator<Item = usize> {
+        (0..PAIRS).filter(|pair| self.has(*pair))
+    }
+
     /// What one or the other has reached.
     pub fn join(&mut self, other: &Self) {
         self.0.iter_mut().zip(&other.0).for_each(|(all, more)| *all |= more);

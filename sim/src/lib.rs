@@ -12,10 +12,12 @@
 
 pub mod chooser;
 pub mod cli;
+pub mod corpus;
 pub mod coverage;
 pub mod digest;
 pub mod engine;
 pub mod entity;
+pub mod golden;
 pub mod kind;
 pub mod log;
 pub mod oracle;

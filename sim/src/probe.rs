@@ -119,6 +119,11 @@ impl Probes {
         self.0.iter_mut().zip(&other.0).for_each(|(sum, n)| *sum += n);
     }
 
+    /// How often each was hit, in their order.
+    pub fn iter(&self) -> impl Iterator<Item = u64> {
+        self.0.iter().copied()
+    }
+
     /// What was never reached.
     pub fn unhit(&self) -> impl Iterator<Item = Probe> {
         Probe::ALL.iter().copied().filter(|probe| self.count(*probe) == 0)
