@@ -6,7 +6,7 @@
 use std::process::Command;
 
 fn main() {
-    println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rerun-if-changed=../runtime/build.rs"); // The simulator is built with this file, too.
     println!("cargo:rerun-if-env-changed=DORMOUSE_COMMIT");
     let given = std::env::var("DORMOUSE_COMMIT").ok().filter(|commit| !commit.is_empty());
     let is_debug = std::env::var("PROFILE").is_ok_and(|profile| profile == "debug");

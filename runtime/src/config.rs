@@ -16,6 +16,7 @@ use crate::access::Access;
 use crate::cli::CommandError;
 use crate::db;
 use crate::listener::OperatorAccess;
+use crate::record;
 use crate::source::{Kind, poll};
 use crate::tls::{Acceptor, ServerIdentity};
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -125,6 +126,15 @@ pub struct Args {
     /// Keep copies of snapshots here [default: the system's folder for temporary files]
     #[arg(long, env = "DORMOUSE_SPOOL_DIR")]
     pub spool_dir: Option<PathBuf>,
+    /// Record what the machines are told into this folder, for `dormouse-sim replay`; made if it is not there
+    #[arg(long, env = "DORMOUSE_RECORD", value_name = "DIR")]
+    pub record: Option<PathBuf>,
+    /// With --record: the most that the folder may hold; the oldest goes first
+    #[arg(long, env = "DORMOUSE_RECORD_MAX_MIB", default_value_t = 256, value_name = "MIB")]
+    pub record_max_mib: u32,
+    /// With --record: keep lengths and drop contents, such as the values of rows
+    #[arg(long, env = "DORMOUSE_REDACT")]
+    pub redact: bool,
 }
 
 /// Without the database's URL, which may hold a password.
@@ -167,6 +177,9 @@ impl Args {
         );
         if let Some(dir) = self.spool_dir.as_ref().filter(|dir| !dir.is_dir()) {
             faults.push(Fault::new("spool-dir", format!("{} is no folder", dir.display())));
+        }
+        if self.redact && self.record.is_none() {
+            faults.push(Fault::new("redact", "nothing is recorded: give record, too"));
         }
         faults.extend(self.tls().err());
         match self.address() {
@@ -237,6 +250,13 @@ impl Args {
     pub fn operators(&self, address: SocketAddr) -> Result<OperatorAccess, CommandError> {
         let (file, open) = (self.admin_credential_file.as_deref(), self.auth == "none");
         OperatorAccess::new(file, open, self.insecure, address).map_err(CommandError::Usage)
+    }
+
+    /// What to record, if anything.
+    #[must_use]
+    pub fn recording(&self) -> Option<record::Config> {
+        let dir = self.record.clone()?;
+        Some(record::Config { dir, bytes_max: u64::from(self.record_max_mib) * 1024 * 1024, redact: self.redact })
     }
 
     /// How eagerly to poll, where polling is chosen.

@@ -5,6 +5,7 @@ use dormouse_core::ask::{Answer, Ask, Question};
 use dormouse_core::fault::Failure;
 use dormouse_core::machine::{BrokenInvariant, Machine};
 use dormouse_core::time::Timestamp;
+use dormouse_journal::record::Dropped;
 use futures::FutureExt;
 use std::fmt::Debug;
 use std::panic::AssertUnwindSafe;
@@ -42,6 +43,27 @@ pub trait Host: Send {
     fn give_up(&mut self, sentence: String);
 }
 
+/// Sees all that a machine is told and says. It cannot interfere, and must not block.
+pub trait Witness<M: Machine>: Send {
+    /// A life of the machine begins.
+    fn begins(&mut self, now: Timestamp, machine: &M);
+
+    /// The machine is told something.
+    fn told(&mut self, now: Timestamp, input: &M::Input);
+
+    /// The machine is told that its deadline has come.
+    fn timeout(&mut self, now: Timestamp);
+
+    /// The machine said something.
+    fn says(&mut self, output: &M::Output);
+
+    /// The machine has said all that follows; `None` when it was dropped before.
+    fn stepped(&mut self, now: Timestamp, machine: Option<&M>);
+
+    /// The machine was dropped.
+    fn dropped(&mut self, now: Timestamp, why: Dropped);
+}
+
 /// What the loop does next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
@@ -65,8 +87,9 @@ pub enum Settled {
 }
 
 /// Drives a host's machine until it is done. The machine is built when the first fact needs it.
-pub async fn drive<H: Host>(clock: Clock, host: H) -> H {
-    let mut driver = Driver { clock, host, machine: None, alarm: None, sleep: None, breaks: Vec::new(), ended: false };
+pub async fn drive<H: Host>(clock: Clock, host: H, witness: Option<impl Witness<H::Machine>>) -> H {
+    let breaks = Vec::new();
+    let mut driver = Driver { clock, host, witness, machine: None, alarm: None, sleep: None, breaks, ended: false };
     let (mut batch, mut facts) = (Vec::new(), Vec::new());
     driver.settle();
     while !driver.ended {
@@ -87,9 +110,10 @@ pub async fn drive<H: Host>(clock: Clock, host: H) -> H {
     driver.host
 }
 
-struct Driver<H: Host> {
+struct Driver<H: Host, W> {
     clock: Clock,
     host: H,
+    witness: Option<W>,
     machine: Option<H::Machine>,
     /// When a sleeping machine wakes by itself.
     alarm: Option<Timestamp>,
@@ -99,7 +123,7 @@ struct Driver<H: Host> {
     ended: bool,
 }
 
-impl<H: Host> Driver<H> {
+impl<H: Host, W: Witness<H::Machine>> Driver<H, W> {
     fn deadline(&self) -> Option<Timestamp> {
         self.machine.as_ref().map_or(self.alarm, Machine::poll_timeout)
     }
@@ -112,6 +136,9 @@ impl<H: Host> Driver<H> {
         self.ensure_awake(now);
         if let Some(machine) = &mut self.machine {
             self.sleep = None;
+            if let Some(witness) = &mut self.witness {
+                witness.timeout(now);
+            }
             machine.handle_timeout(now);
             self.carry_out(now);
         }
@@ -125,7 +152,7 @@ impl<H: Host> Driver<H> {
         match self.host.on_event(event, facts) {
             Step::On | Step::Sleep(_) => {}
             Step::Evict => {
-                self.machine = None;
+                self.drop_machine(now, Dropped::Evicted);
                 self.ensure_awake(now);
             }
         }
@@ -139,6 +166,9 @@ impl<H: Host> Driver<H> {
         if let Some(machine) = &mut self.machine {
             self.sleep = None;
             trace("told", &fact);
+            if let Some(witness) = &mut self.witness {
+                witness.told(now, &fact);
+            }
             machine.handle(now, fact);
             self.carry_out(now);
         }
@@ -147,6 +177,9 @@ impl<H: Host> Driver<H> {
     fn ensure_awake(&mut self, now: Timestamp) {
         while self.machine.is_none() && !self.ended {
             let (machine, woke) = self.host.wake(now);
+            if let Some(witness) = &mut self.witness {
+                witness.begins(now, &machine);
+            }
             (self.machine, self.alarm) = (Some(machine), None);
             self.feed(now, woke);
             if let Some(Err(broken)) = self.machine.as_ref().map(Machine::check_all) {
@@ -158,10 +191,19 @@ impl<H: Host> Driver<H> {
     fn carry_out(&mut self, now: Timestamp) {
         while let Some(output) = self.machine.as_mut().and_then(Machine::poll_output) {
             trace("says", &output);
+            if let Some(witness) = &mut self.witness {
+                witness.says(&output);
+            }
             match self.host.carry_out(now, output) {
                 Step::On => {}
                 Step::Sleep(alarm) => self.sleep = Some(alarm),
                 Step::Evict => self.machine = None,
+            }
+        }
+        if let Some(witness) = &mut self.witness {
+            witness.stepped(now, self.machine.as_ref());
+            if self.machine.is_none() {
+                witness.dropped(now, Dropped::Evicted);
             }
         }
         if let Some(Err(broken)) = self.machine.as_ref().map(Machine::check) {
@@ -172,13 +214,21 @@ impl<H: Host> Driver<H> {
 
     fn on_broken(&mut self, now: Timestamp, broken: &BrokenInvariant) {
         tracing::error!(%broken, "a machine is dropped and built again from what is durable");
-        self.machine = None;
+        self.drop_machine(now, Dropped::Broken);
         self.breaks.retain(|at| now.since(*at) < Duration::from_secs(60));
         self.breaks.push(now);
         if self.breaks.len() >= BREAKS_MAX {
             self.ended = true;
             self.host
                 .give_up(format!("stopped after {BREAKS_MAX} broken invariants within a minute; the last: {broken}"));
+        }
+    }
+
+    fn drop_machine(&mut self, now: Timestamp, why: Dropped) {
+        if self.machine.take().is_some()
+            && let Some(witness) = &mut self.witness
+        {
+            witness.dropped(now, why);
         }
     }
 
@@ -189,7 +239,8 @@ impl<H: Host> Driver<H> {
             Settled::Done => self.ended = true,
             Settled::Quiet => {
                 if let Some(alarm) = self.sleep.take() {
-                    (self.machine, self.alarm) = (None, alarm);
+                    self.drop_machine(self.clock.now(), Dropped::Slept { alarm });
+                    self.alarm = alarm;
                     self.host.settle(None);
                 }
             }

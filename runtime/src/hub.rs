@@ -14,11 +14,12 @@ use crate::clock::Clock;
 use crate::db::Database;
 use crate::drive::drive;
 use crate::metrics::Metrics;
+use crate::record::Recorder;
 use crate::replication;
 use crate::socket::Outbox;
 use dormouse_core::ask::Incarnation;
 use dormouse_core::history::Announcement;
-use dormouse_core::hub::{Config, Sessions};
+use dormouse_core::hub::{Config, Hub as Machine, Sessions};
 use dormouse_core::session::{ClientId, SessionId};
 use dormouse_core::time::Timestamp;
 use dormouse_core::wire::Hello;
@@ -70,6 +71,8 @@ pub struct Surroundings {
     pub announcements: broadcast::Sender<Arc<Announcement>>,
     /// Where they count.
     pub metrics: Metrics,
+    /// Records them, if they are recorded.
+    pub recorder: Option<Recorder>,
     /// Cancelled, after the sentence was logged, when a hub cannot go on.
     pub defect: CancellationToken,
 }
@@ -97,8 +100,10 @@ impl Hubs {
         let start = |n: usize| {
             let (events, inbox) = mpsc::channel(EVENTS_MAX);
             let config = Config { seed: config.seed.wrapping_add(n as u64), ..config.clone() };
+            let witness =
+                surroundings.recorder.as_ref().and_then(|one| one.lane::<Machine>(&format!("hub/{n}"), &config));
             let host = host::HubHost::new(config, surroundings.clone(), events.clone(), inbox);
-            tasks.spawn(drive(surroundings.clock, host));
+            tasks.spawn(drive(surroundings.clock, host, witness));
             events
         };
         Self { shards: (0..count.max(1)).map(start).collect() }

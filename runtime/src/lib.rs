@@ -59,6 +59,8 @@ pub mod listener;
 #[cfg(feature = "server")]
 pub mod metrics;
 #[cfg(feature = "server")]
+pub mod record;
+#[cfg(feature = "server")]
 pub mod replica;
 #[cfg(feature = "server")]
 pub mod replication;

@@ -6,10 +6,12 @@
 
 mod history;
 mod hubs;
+mod record;
 mod sample;
 
 pub use history::HistoryCounts;
 pub use hubs::HubCounts;
+pub use record::RecordCounts;
 pub use sample::{Gauges, Sample};
 
 use dormouse_core::fault::FaultCode;
@@ -43,6 +45,8 @@ pub struct Metrics {
     pub hubs: HubCounts,
     /// Of Replication.
     pub history: HistoryCounts,
+    /// Of the flight recorder.
+    pub record: RecordCounts,
     /// What is only looked at when somebody asks.
     pub gauges: Gauges,
 }
@@ -82,8 +86,20 @@ impl Default for Metrics {
         ours.register("connections_open", "TCP connections open", open.clone());
         let hubs = HubCounts::register(ours);
         let history = HistoryCounts::register(ours);
+        let record = RecordCounts::register(ours);
         let gauges = Gauges::register(ours, process);
-        Self { registry: Arc::new(registry), refusals, heartbeats, accepted, open, turned_away, hubs, history, gauges }
+        Self {
+            registry: Arc::new(registry),
+            refusals,
+            heartbeats,
+            accepted,
+            open,
+            turned_away,
+            hubs,
+            history,
+            record,
+            gauges,
+        }
     }
 }
 

@@ -8,10 +8,11 @@ use crate::db::Database;
 use crate::drive::drive;
 use crate::hub::Incarnations;
 use crate::metrics::Metrics;
+use crate::record::Recorder;
 use crate::source::Source;
 use dormouse_core::history::Announcement;
 use dormouse_core::position::Lsn;
-use dormouse_core::replication::{Config, Input, PhaseName, Status};
+use dormouse_core::replication::{Config, Input, PhaseName, Replication, Status};
 use std::sync::Arc;
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::time::Instant;
@@ -84,9 +85,11 @@ pub fn start<S: Source + 'static>(
     (config, incarnations, database): (Config, Incarnations, Database),
     source: S,
     (replicator, inbox): (Replicator, Inbox),
+    recorder: Option<&Recorder>,
     tasks: &TaskTracker,
 ) {
+    let witness = recorder.and_then(|recorder| recorder.lane::<Replication>("replication", &config));
     let source = reader::Reader::start(source, replicator.events.clone(), tasks);
     let host = host::ReplicationHost::new(config, incarnations, database, source, replicator, inbox);
-    tasks.spawn(drive(clock, host));
+    tasks.spawn(drive(clock, host, witness));
 }

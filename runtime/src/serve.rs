@@ -9,6 +9,7 @@ use crate::heartbeat::{self, Heartbeat};
 use crate::hub::{Hubs, Incarnations, Surroundings};
 use crate::listener::{self, Door, Limits, OperatorAccess};
 use crate::metrics::Metrics;
+use crate::record::Recorder;
 use crate::replication::{self, Event, Replicator};
 use crate::source::{Kind, PollSource, StreamSource};
 use crate::tls::Acceptor;
@@ -48,7 +49,16 @@ pub async fn run(args: Args) -> Result<(), CommandError> {
     let database =
         database.map_err(|why| CommandError::Environment(format!("cannot use the database: {}", why.reason())))?;
 
-    let server = Server::start(&args, (Arc::clone(&access), operators.at(address)), tls.clone(), listener, database);
+    let (clock, metrics) = (Clock::start(), Metrics::default());
+    let recording = args.recording().map(|config| {
+        let machines = hub_count(&args) + 1;
+        Recorder::start(&config, machines, clock, metrics.record.clone())
+    });
+    let recorder = recording.transpose()?;
+
+    let process = Process { clock, metrics, recorder };
+    let doors = (Arc::clone(&access), operators.at(address));
+    let server = Server::start(&args, process, doors, tls.clone(), listener, database);
     announce(address, tls.is_some());
     loop {
         tokio::select! {
@@ -94,6 +104,13 @@ fn announce(address: SocketAddr, tls: bool) {
     let _ = writeln!(std::io::stdout(), "{line}"); // Nobody may be reading.
 }
 
+/// What all parts of the process share.
+struct Process {
+    clock: Clock,
+    metrics: Metrics,
+    recorder: Option<Recorder>,
+}
+
 struct Server {
     replicator: Replicator,
     hubs: Hubs,
@@ -104,19 +121,20 @@ struct Server {
     replication_tasks: TaskTracker,
     hub_tasks: TaskTracker,
     connection_tasks: TaskTracker,
+    recorder: Option<Recorder>,
 }
 
 impl Server {
     fn start(
         args: &Args,
+        Process { clock, metrics, recorder }: Process,
         (access, operators): (Arc<Access>, OperatorAccess),
         tls: Option<Acceptor>,
         listener: TcpListener,
         database: Database,
     ) -> Self {
-        let clock = Clock::start();
         let incarnations = Incarnations::start(clock);
-        let (replicator, inbox) = replication::prepare(Metrics::default());
+        let (replicator, inbox) = replication::prepare(metrics);
         let tasks = TaskTracker::new;
         let server_tasks = (tasks(), tasks(), tasks());
         let (replication_tasks, hub_tasks, connection_tasks) = server_tasks;
@@ -129,21 +147,21 @@ impl Server {
             replication: replicator.events.clone(),
             announcements: replicator.announcements.clone(),
             metrics: replicator.metrics.clone(),
+            recorder: recorder.clone(),
             defect: defect.clone(),
         };
-        let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
-        let hubs = Hubs::start(args.hubs.unwrap_or(processors), &hub_config(args), &surroundings, &hub_tasks);
+        let hubs = Hubs::start(hub_count(args), &hub_config(args), &surroundings, &hub_tasks);
 
         let parts = (replicator.clone(), inbox);
         let replication = (replication_config(args), incarnations, database.clone());
         match args.source {
             Kind::Stream => {
                 let source = StreamSource::new(database.clone());
-                replication::start(clock, replication, source, parts, &replication_tasks);
+                replication::start(clock, replication, source, parts, recorder.as_ref(), &replication_tasks);
             }
             Kind::Poll => {
                 let source = PollSource::new(database.clone(), args.polling());
-                replication::start(clock, replication, source, parts, &replication_tasks);
+                replication::start(clock, replication, source, parts, recorder.as_ref(), &replication_tasks);
             }
         }
         let _ = replicator.events.try_send(Event::Start); // The channel is new, and has room.
@@ -185,7 +203,7 @@ impl Server {
             tasks: connection_tasks.clone(),
         };
         connection_tasks.spawn(listener::listen(listener, Arc::new(door), connections_max(args.connections_max)));
-        Self { replicator, hubs, closing, defect, replication_tasks, hub_tasks, connection_tasks }
+        Self { replicator, hubs, closing, defect, replication_tasks, hub_tasks, connection_tasks, recorder }
     }
 
     /// Says good-bye, stores what is to be stored, releases the lease; gives up after a while, which loses nothing.
@@ -199,11 +217,19 @@ impl Server {
                 tasks.close();
                 tasks.wait().await;
             }
+            if let Some(recorder) = &self.recorder {
+                recorder.clone().finish().await;
+            }
         };
         if tokio::time::timeout(FAREWELL, ended).await.is_err() {
             tracing::warn!("some clients or the database did not answer in time");
         }
     }
+}
+
+/// One hub per processor, unless told otherwise.
+fn hub_count(args: &Args) -> usize {
+    args.hubs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, NonZero::get))
 }
 
 /// Raises the limit of open files as far as the process may, and leaves some for the database, spools and logs.

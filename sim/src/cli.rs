@@ -7,6 +7,7 @@ mod coverage;
 mod exhaust;
 mod fuzz;
 mod golden;
+mod journal;
 mod pool;
 mod replay;
 mod searching;
@@ -41,7 +42,7 @@ struct Cli {
 enum Command {
     /// Runs many seeds. Exit status 1 when a promise broke.
     Fuzz(FuzzArgs),
-    /// Runs one seed or trace, and prints what happened in words.
+    /// Runs one seed, trace or flight recording, and prints what happened in words.
     Replay(ReplayArgs),
     /// Reduces a failing seed or trace to the few choices that matter, and prints them as a trace.
     Shrink(ShrinkArgs),
@@ -110,7 +111,7 @@ struct FuzzArgs {
 
 #[derive(Debug, Args)]
 struct ReplayArgs {
-    /// A seed, as `S:123` or `123`, or a trace file.
+    /// A seed, as `S:123` or `123`, a trace file, or a folder of `dormouse serve --record`, or one of its segments.
     run: String,
     /// Print every event, not only the choices and what surrounds the violation.
     #[arg(long)]
@@ -118,6 +119,15 @@ struct ReplayArgs {
     /// How many lines before the violation to print.
     #[arg(long, default_value_t = 80)]
     lines: usize,
+    /// Of a recording's segment: print this step and the machine after it.
+    #[arg(long, value_name = "N")]
+    step: Option<u64>,
+    /// Of a recording's segment: print what happened around this step, and the machine after it.
+    #[arg(long, value_name = "N", conflicts_with = "step")]
+    around: Option<u64>,
+    /// Of a recording's segment: print what happened up to this step, and the machine after it.
+    #[arg(long, value_name = "N", conflicts_with_all = ["step", "around"])]
+    until: Option<u64>,
     /// A safeguard to switch off, in a build with the feature `ablation`.
     #[arg(long)]
     without: Option<String>,

@@ -14,7 +14,6 @@ pub mod chooser;
 pub mod cli;
 pub mod corpus;
 pub mod coverage;
-pub mod digest;
 pub mod engine;
 pub mod entity;
 pub mod golden;
@@ -26,3 +25,5 @@ pub mod postgres;
 pub mod probe;
 pub mod trace_file;
 pub mod world;
+
+pub use dormouse_journal::digest;

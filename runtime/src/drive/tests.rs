@@ -3,6 +3,7 @@
 use super::*;
 use dormouse_core::ensure;
 use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
 use tokio::sync::{mpsc, watch};
 
 /// Repeats what it is told, and sleeps, breaks or rings when told to.
@@ -129,15 +130,56 @@ impl Host for Cage {
     }
 }
 
+/// Notes what it sees.
+#[derive(Clone, Default)]
+struct Watcher(Arc<Mutex<Vec<String>>>);
+
+impl Watcher {
+    fn note(&self, text: String) {
+        self.0.lock().expect("nobody panics with it").push(text);
+    }
+}
+
+impl Witness<Parrot> for Watcher {
+    fn begins(&mut self, _: Timestamp, machine: &Parrot) {
+        assert!(machine.outputs.is_empty(), "it has not been told anything");
+        self.note("begins".into());
+    }
+    fn told(&mut self, _: Timestamp, input: &Heard) {
+        self.note(format!("told {input:?}"));
+    }
+    fn timeout(&mut self, _: Timestamp) {
+        self.note("timeout".into());
+    }
+    fn says(&mut self, output: &Said) {
+        self.note(format!("says {output:?}"));
+    }
+    fn stepped(&mut self, _: Timestamp, machine: Option<&Parrot>) {
+        assert!(machine.is_none_or(|machine| machine.outputs.is_empty()), "it has said all");
+        self.note("stepped".into());
+    }
+    fn dropped(&mut self, _: Timestamp, why: Dropped) {
+        self.note(format!("dropped {why:?}"));
+    }
+}
+
 /// Sends the events at once, then does the rest, and returns what was said, with the cage as it was in the end.
 async fn run(
     events: Vec<Event>,
     rest: impl AsyncFnOnce(mpsc::Sender<Event>, watch::Receiver<usize>),
 ) -> (Vec<Said>, Cage) {
+    run_watched(events, None, rest).await
+}
+
+async fn run_watched(
+    events: Vec<Event>,
+    watcher: Option<Watcher>,
+    rest: impl AsyncFnOnce(mpsc::Sender<Event>, watch::Receiver<usize>),
+) -> (Vec<Said>, Cage) {
     let (sender, inbox) = mpsc::channel(64);
     let (count, said) = watch::channel(0);
     let cage = Cage { events: inbox, said: Vec::new(), count, lives: 0, ended: false, gave_up: None };
-    let driven = tokio::spawn(drive(Clock::start(), cage));
+    let driven = tokio::spawn(drive(Clock::start(), cage, watcher));
     for event in events {
         sender.send(event).await.unwrap_or_else(|_| panic!("the driver has ended"));
     }
@@ -201,4 +243,30 @@ async fn the_third_broken_invariant_within_a_minute_ends_it() {
     assert_eq!(cage.gave_up, None);
     let (_, cage) = run(vec![breaks(), breaks(), breaks()], async |_, _| {}).await;
     assert!(cage.gave_up.is_some_and(|sentence| sentence.contains("the parrot is whole")));
+}
+
+#[tokio::test]
+async fn a_witness_sees_every_life_and_step_in_order() {
+    let watcher = Watcher::default();
+    let events =
+        vec![Event::Hear(Heard::Word(1)), Event::Evict, Event::Hear(Heard::Break), Event::Hear(Heard::Sleep(None))];
+    let (_, cage) = run_watched(events, Some(watcher.clone()), async |events, mut said| {
+        said.wait_for(|count| *count == 5).await.expect("driven");
+        let _ = events.send(Event::Hear(Heard::RingAfter(Duration::from_millis(1)))).await;
+        said.wait_for(|count| *count == 7).await.expect("driven");
+    })
+    .await;
+    assert_eq!(cage.lives, 4);
+    let seen = watcher.0.lock().expect("nobody panics with it").join("\n");
+    let expected = [
+        "begins\ntold Woke(1)\nsays Woke(1)\nstepped",
+        "told Word(1)\nsays Word(1)\nstepped\ndropped Evicted",
+        "begins\ntold Woke(2)\nsays Woke(2)\nstepped",
+        "told Break\nstepped\ndropped Broken",
+        "begins\ntold Woke(3)\nsays Woke(3)\nstepped",
+        "told Sleep(None)\nsays Sleep(None)\nstepped\ndropped Slept { alarm: None }",
+        "begins\ntold Woke(4)\nsays Woke(4)\nstepped",
+        "told RingAfter(1ms)\nstepped\ntimeout\nsays Rang\nstepped",
+    ];
+    assert_eq!(seen, expected.join("\n"));
 }

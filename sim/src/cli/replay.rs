@@ -1,12 +1,15 @@
 //! `replay`: one seed or trace in words.
 
-use super::{OK, ReplayArgs, USAGE, VIOLATED, find_run};
+use super::{OK, ReplayArgs, USAGE, VIOLATED, find_run, journal};
 use crate::engine::subject::Subject;
 use crate::log::Log;
 use crate::world::World;
 use serde_json::json;
 
 pub(super) fn run(args: &ReplayArgs) -> u8 {
+    if journal::is_recording(&args.run) {
+        return journal::run(args);
+    }
     let run = match find_run(&args.run, args.without.as_deref()) {
         Ok(run) => run,
         Err(why) => {

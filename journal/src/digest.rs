@@ -46,6 +46,12 @@ impl Digest {
         }
     }
 
+    /// Half of the hash of all that was added.
+    #[must_use]
+    pub const fn low_half(self) -> u64 {
+        self.low
+    }
+
     /// The hash of all that was added.
     #[must_use]
     pub const fn finish(self) -> u128 {
