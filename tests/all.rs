@@ -15,6 +15,7 @@ mod operations;
 mod packaging;
 mod polling;
 mod python;
+mod record;
 mod schema;
 mod seam;
 mod setup;

@@ -59,7 +59,7 @@ fn what_the_readme_names_exists() {
     let readme = fs::read_to_string(root().join("README.md")).expect("there is a README");
     let quoted = readme.split('`').skip(1).step_by(2);
     // Of what stands in quotes, paths of the source are those that begin with one of its folders.
-    let folders = ["core/", "runtime/", "sim/", "tests/", "docs/"];
+    let folders = ["core/", "journal/", "runtime/", "sim/", "tests/", "docs/"];
     let quoted = quoted.filter(|text| folders.iter().any(|folder| text.starts_with(folder)));
     let linked = readme.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next());
     let linked = linked.filter(|link| !link.is_empty() && !link.contains("://"));

@@ -7,7 +7,7 @@ mod coverage;
 mod exhaust;
 mod fuzz;
 mod golden;
-mod journal;
+pub mod journal;
 mod pool;
 mod replay;
 mod searching;

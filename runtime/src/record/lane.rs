@@ -97,6 +97,12 @@ impl<M: Journaled> Lane<M> {
         }
     }
 
+    /// How many notes wait for the writer.
+    #[cfg(test)]
+    pub(super) fn waits(&self) -> usize {
+        self.shared.notes.load(Relaxed)
+    }
+
     fn lose(&mut self, why: &str) {
         if self.unbroken {
             tracing::warn!("{why}");

@@ -11,7 +11,7 @@ use dormouse_journal::header::Header;
 use dormouse_journal::journaled::{Journaled, Kind};
 use dormouse_journal::record::End;
 use dormouse_journal::segment::{Ending, Segment};
-use report::Report;
+pub use report::Report;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::fs;
@@ -34,15 +34,13 @@ pub(super) fn run(args: &ReplayArgs) -> u8 {
         }
         return look_at(path, args);
     }
-    let files = match files(path) {
-        Ok(files) => files,
+    let reports = match replay(path) {
+        Ok(reports) => reports,
         Err(why) => {
             eprintln!("{why}");
             return USAGE;
         }
     };
-    let mut reports: Vec<_> = files.iter().map(|file| replay_file(file)).collect();
-    judge_sequence(&mut reports);
     let ok = reports.iter().all(Report::ok);
     if args.json {
         println!("{}", json!({ "v": 1, "ok": ok, "segments": reports }));
@@ -58,6 +56,16 @@ pub(super) fn run(args: &ReplayArgs) -> u8 {
         }
     }
     if ok { OK } else { VIOLATED }
+}
+
+/// Replays a folder of segments, or one.
+///
+/// # Errors
+/// When there is none.
+pub fn replay(path: &Path) -> Result<Vec<Report>, String> {
+    let mut reports: Vec<_> = files(path)?.iter().map(|file| replay_file(file)).collect();
+    judge_sequence(&mut reports);
+    Ok(reports)
 }
 
 /// The segments of a folder by age, or the one.

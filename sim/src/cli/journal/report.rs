@@ -12,7 +12,7 @@ use serde::Serialize;
 
 /// The outcome of one segment.
 #[derive(Debug, Serialize)]
-pub(super) struct Report {
+pub struct Report {
     /// The file's name.
     pub file: String,
     /// What is known of it.
@@ -39,7 +39,7 @@ pub(super) struct Report {
 }
 
 impl Report {
-    pub fn unreadable(file: String, header: Option<Header>, why: String) -> Self {
+    pub(super) fn unreadable(file: String, header: Option<Header>, why: String) -> Self {
         Self {
             file,
             header,
@@ -55,7 +55,7 @@ impl Report {
     }
 
     /// Replays a segment up to the first difference.
-    pub fn of<M: Journaled>(file: String, segment: &Segment<M>) -> Self {
+    pub(super) fn of<M: Journaled>(file: String, segment: &Segment<M>) -> Self {
         let mut report = Self::unreadable(file, Some(segment.header.clone()), String::new());
         report.problems.clear();
         report.ending = Some(segment.ending.clone());
@@ -87,11 +87,13 @@ impl Report {
         report
     }
 
-    pub fn ok(&self) -> bool {
+    /// Whether every step led to what was recorded.
+    #[must_use]
+    pub const fn ok(&self) -> bool {
         self.problems.is_empty()
     }
 
-    pub fn print(&self) {
+    pub(super) fn print(&self) {
         let (lane, redacted) = self
             .header
             .as_ref()
@@ -139,7 +141,7 @@ pub(super) fn differs<M: Journaled>(difference: Difference, stepped: &Stepped<'_
         Difference::Output { index, recorded } => format!(
             "its output {} of {recorded} was another than it is now: {}",
             index + 1,
-            stepped.outputs.get(index).map_or_else(String::new, |output| short(output))
+            stepped.outputs.get(index).map_or_else(String::new, short)
         ),
         Difference::Count { recorded } => {
             format!("{recorded} outputs followed from it, and now {} do", stepped.outputs.len())
