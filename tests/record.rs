@@ -64,7 +64,7 @@ async fn live_through_it(record: &Path, more: &[&str]) {
     let keys_file = keys.path().join("keys");
     fs::write(&keys_file, format!("{CREDENTIAL} *\n")).expect("a file of credentials");
     let (keys_file, dir) = (keys_file.display().to_string(), record.display().to_string());
-    let serve = [&["--auth", &keys_file, "--hubs", "2", "--hibernate-after", "300ms", "--record", &dir], more].concat();
+    let serve = [&["--auth", &keys_file, "--hubs", "1", "--hibernate-after", "300ms", "--record", &dir], more].concat();
     let mut site = Site::start_with(ITEMS, &[], &serve).await;
     let client = |site: &Site, name: &str| {
         let options = options(&site.server.url(), name).with_credential(Some(CREDENTIAL.into()));
@@ -108,13 +108,13 @@ async fn a_recording_replays_bit_for_bit_across_evictions_kills_and_restarts() {
     let dir = TempDir::new().expect("a folder");
     live_through_it(dir.path(), &[]).await;
     let reports = assert_faithful(dir.path());
-    for lane in ["replication", "hub/0", "hub/1"] {
+    for lane in ["replication", "hub/0"] {
         let of_lane = || reports.iter().filter(|report| report.header.as_ref().is_some_and(|h| h.lane == lane));
         assert_eq!(of_lane().filter(|report| report.steps > 0).count(), 2, "{lane} in both processes: {reports:#?}");
         let finished = |report: &&Report| report.ending == Some(Ending::Whole { why: End::Finished });
         assert_eq!(of_lane().filter(finished).count(), 1, "{lane}: killed once, ended once: {reports:#?}");
     }
-    assert!(reports.iter().map(|report| report.lives).sum::<u64>() > 6, "hubs slept and were evicted: {reports:#?}");
+    assert!(reports.iter().map(|report| report.lives).sum::<u64>() > 4, "hubs slept and were evicted: {reports:#?}");
     let all = contents(dir.path());
     assert!(find(&all, "planted-change"), "rows are in a recording that is not redacted");
     assert!(!find(&all, CREDENTIAL), "a credential is in none");
