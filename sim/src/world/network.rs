@@ -330,6 +330,7 @@ impl World {
             ToServer::Closed => return self.server_hears_close(id, ClosedReason::Peer),
         };
         if let (Ok(ClientMessage::Ack { through }), Some(sent)) = (&message, &mut connection.sent)
+            && !self.plan.is_attacker(connection.client)
             && (through.era, true) == (sent.era, through.position > sent.position)
         {
             *sent = *through; // An earlier life had sent it.
