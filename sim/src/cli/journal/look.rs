@@ -8,6 +8,7 @@ use dormouse_journal::segment::Segment;
 use dormouse_journal::words;
 use serde_json::json;
 use std::collections::VecDeque;
+use std::io::Write;
 
 /// How many records before and after a step are shown.
 const AROUND: usize = 5;
@@ -75,15 +76,16 @@ pub(super) fn print<M: Journaled>(segment: &Segment<M>, args: &ReplayArgs) -> Re
             json!({ "v": 1, "ok": differences.is_empty(), "entries": entries, "differences": differences, "machine": machine })
         );
     } else {
-        entries.iter().for_each(|entry| println!("{}", line(entry)));
+        let mut text: String = entries.iter().map(|entry| line(entry) + "\n").collect();
         if let Some(machine) = machine {
             let after = if view.machine_after == u64::MAX { replay.steps() } else { view.machine_after };
-            println!("the machine after step {after}:\n{machine:#?}");
+            text += &format!("the machine after step {after}:\n{machine:#?}\n");
         }
         // Once the machine has left the recorded way, every further step may differ: the first tells.
         if let Some(first) = differences.first() {
-            println!("the first difference: {first}");
+            text += &format!("the first difference: {first}\n");
         }
+        let _ = std::io::stdout().write_all(text.as_bytes()); // A reader that has enough may leave.
     }
     Ok(if differences.is_empty() { OK } else { VIOLATED })
 }
