@@ -1,6 +1,6 @@
 //! The generic part: what it takes to search the runs of any sans-IO machine, keep them as traces, and make them small.
 //!
-//! It knows nothing of Dormouse. A world of machines is a [`Subject`]: a value that steps from event to event and asks a
+//! It knows nothing of Dormouse but its [`Timestamp`]. A world of machines is a [`Subject`](subject::Subject): a value that steps from event to event and asks a
 //! [`Chooser`](chooser::Chooser) about everything undetermined. Every way of searching is only another chooser on the same loop:
 //!
 //! | way | what it is for |
@@ -12,12 +12,15 @@
 //! | [`exhaust`] | every schedule of a small scope, with a certificate |
 //! | [`fork`] | many futures of one rare state |
 //!
-//! `sim/examples/lock_service.rs` drives a machine of another kind with it.
+//! `sim/examples/lock_service` drives a machine of another kind with it.
 
 pub mod chooser;
 pub mod exhaust;
 pub mod fork;
 pub mod queue;
 pub mod shrink;
+pub mod state;
 pub mod subject;
 pub mod trace;
+
+pub use dormouse_core::time::Timestamp;

@@ -131,7 +131,11 @@ impl<S: Subject> FromStr for TraceFile<S> {
                         Some(parse_breaks(rest).ok_or_else(|| wrong("a promise, an oracle in quotes, an entity"))?);
                 }
                 "choice" => {
-                    choices.push(parse_choice::<S>(rest).ok_or_else(|| wrong("`choice Cut client/0 #3 = 1`"))?);
+                    choices.push(
+                        parse_choice::<S>(rest).ok_or_else(|| {
+                            wrong("`choice KIND ENTITY #3 = 1`, of a kind and an entity of this world")
+                        })?,
+                    );
                 }
                 _ => setup.push((n + 1, line)),
             }
