@@ -159,6 +159,7 @@ impl<K: Kind, E: Entity> Chooser<K, E> {
 
     fn hash(&mut self, kind: K, entity: E) -> (u64, u32) {
         let entity = entity.index();
+        assert!(entity < self.entities, "a chooser is made for as many entities as the world has");
         let count = &mut self.counts[kind.number() as usize * self.entities + entity];
         let n = *count;
         *count += 1;
