@@ -5,6 +5,7 @@ mod bench;
 mod corpus;
 mod coverage;
 mod exhaust;
+mod explain;
 mod fuzz;
 mod golden;
 pub mod journal;
@@ -44,6 +45,8 @@ enum Command {
     Fuzz(FuzzArgs),
     /// Runs one seed, trace or flight recording, and prints what happened in words.
     Replay(ReplayArgs),
+    /// Explains a failing seed or trace: what broke, which few choices it took, and how it came about. Exit status 1 when it broke.
+    Explain(ExplainArgs),
     /// Reduces a failing seed or trace to the few choices that matter, and prints them as a trace.
     Shrink(ShrinkArgs),
     /// Shows which faults fell into which phases, and how often. Exit status 1 when a possible pair was never reached.
@@ -101,6 +104,9 @@ struct FuzzArgs {
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
+    /// Write a report of each violation into this folder: a page, a text and a trace file.
+    #[arg(long)]
+    report: Option<PathBuf>,
     /// Go on after a violation, up to this many.
     #[arg(long, default_value_t = 10)]
     violations_max: usize,
@@ -129,6 +135,24 @@ struct ReplayArgs {
     #[arg(long, value_name = "N", conflicts_with_all = ["step", "around"])]
     until: Option<u64>,
     /// A safeguard to switch off, in a build with the feature `ablation`.
+    #[arg(long)]
+    without: Option<String>,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct ExplainArgs {
+    /// A seed, as `S:123` or `123`, or a trace file. A seed is reduced first.
+    run: String,
+    /// Write the report as one HTML page to this file.
+    #[arg(long)]
+    html: Option<PathBuf>,
+    /// Do not reduce a seed first.
+    #[arg(long)]
+    whole: bool,
+    /// A safeguard to switch off, in a build with the feature `ablation`; that of the trace file unless given.
     #[arg(long)]
     without: Option<String>,
     /// Print one JSON object.
@@ -276,6 +300,7 @@ pub fn run() -> ExitCode {
     let status = match Cli::parse().command {
         Command::Fuzz(args) => fuzz::run(&args),
         Command::Replay(args) => replay::run(&args),
+        Command::Explain(args) => explain::run(&args),
         Command::Shrink(args) => shrink::run(&args),
         Command::Coverage(args) => coverage::run(&args),
         Command::Exhaust(args) => exhaust::run(&args),

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! [chooser] ── what happens ──▶ [world]: model [postgres], network, hosts ── drives ──▶ the machines of `dormouse-core`
-//!                                  └─ after every event ─▶ [oracle]: did a promise break? ─▶ [log], [shrink]
+//!                                  └─ after every event ─▶ [oracle]: did a promise break? ─▶ [log], [report]
 //! ```
 //!
 //! The program is `dormouse-sim` ([`cli`]); `docs/SIMULATOR.md` explains what is modelled and what is watched.
@@ -23,6 +23,7 @@ pub mod oracle;
 pub mod plan;
 pub mod postgres;
 pub mod probe;
+pub mod report;
 pub mod trace_file;
 pub mod world;
 

@@ -100,12 +100,16 @@ impl Log {
 
     /// Adds a remark to the last entry of this lane in this event.
     #[inline]
-    pub fn remark(&mut self, lane: Entity, remark: &str) {
+    pub fn remark(&mut self, lane: Entity, remark: impl FnOnce() -> String) {
         if let Some(kept) = &mut self.kept {
             let event = kept.event;
-            if let Some(entry) = kept.entries.iter_mut().rev().find(|entry| entry.lane == lane && entry.event == event)
+            if let Some(entry) = kept
+                .entries
+                .iter_mut()
+                .rev()
+                .find(|entry| entry.lane == lane && entry.event == event && entry.what.is_step())
             {
-                entry.words = format!("{} ({remark})", entry.words);
+                entry.words = format!("{} ({})", entry.words, remark());
             }
         }
     }
@@ -191,7 +195,7 @@ impl Kept {
         let link = self.sent(link);
         let event = self.event;
         let last = self.entries.iter_mut().rev().take_while(|entry| entry.event == event);
-        let last = last.into_iter().find(|entry| entry.lane == lane && entry.what != What::Choice);
+        let last = last.into_iter().find(|entry| entry.lane == lane && entry.what.is_step());
         if let Some(entry) = last {
             entry.sends.push(link);
             return;

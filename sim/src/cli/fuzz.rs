@@ -1,11 +1,13 @@
 //! `fuzz`: many seeds, and a report.
 
 use super::pool::{self, Found, Job, Outcome};
-use super::{FuzzArgs, OK, VIOLATED};
+use super::{FuzzArgs, OK, USAGE, VIOLATED, explain};
 use crate::plan::Size;
 use crate::probe::Probe;
+use crate::trace_file::TraceFile;
 use dormouse_core::safeguard::Safeguards;
 use serde_json::{Value, json};
+use std::path::Path;
 
 const SEEDS: u64 = 1_000;
 /// From so many seeds of size S on, every probe must have been hit.
@@ -28,10 +30,16 @@ pub(super) fn run(args: &FuzzArgs) -> u8 {
         twice_every: TWICE_EVERY,
     };
     let outcome = pool::run(&job);
+    if let Some(dir) = &args.report
+        && let Err(why) = write_reports(dir, &job, &outcome)
+    {
+        eprintln!("{why}");
+        return USAGE;
+    }
     if args.json {
         println!("{}", as_json(&job, &outcome));
     } else {
-        print(&job, &outcome);
+        print(&job, &outcome, args.report.as_deref());
     }
     if is_ok(&job, &outcome) { OK } else { VIOLATED }
 }
@@ -67,19 +75,52 @@ pub(super) fn violation(size: Size, found: &Found) -> Value {
         "event": found.event,
         "trace": found.choices,
         "replay": format!("dormouse-sim replay {size}:{}", found.seed),
+        "explain": format!("dormouse-sim explain {size}:{}", found.seed),
     })
 }
 
-fn print(job: &Job, outcome: &Outcome) {
+/// Writes a page, a text and a trace file of each violation.
+fn write_reports(dir: &Path, job: &Job, outcome: &Outcome) -> Result<(), String> {
+    std::fs::create_dir_all(dir).map_err(|why| format!("cannot make {}: {why}", dir.display()))?;
+    for found in &outcome.violations {
+        let stem = format!("{}-{}", job.size, found.seed);
+        let path = |ending: &str| dir.join(format!("{stem}.{ending}"));
+        let named = path("trace").display().to_string();
+        let Some((file, report)) = found.file.as_ref().and_then(|file| explain::of_failure(file, &named)) else {
+            eprintln!("{}:{}: there is no report, because no trace of it fails again", job.size, found.seed);
+            continue;
+        };
+        explain::write(&path("trace"), &file.to_string())?;
+        explain::write(&path("txt"), &report.text())?;
+        explain::write(&path("html"), &report.html())?;
+    }
+    Ok(())
+}
+
+/// The few choices of a failure that matter, in words.
+fn minimal(file: &TraceFile, named: &str) -> Option<Vec<String>> {
+    let (_, report) = explain::of_failure(file, named)?;
+    Some(report.choices.iter().map(|choice| report.line(choice.entry)).collect())
+}
+
+fn print(job: &Job, outcome: &Outcome, reports: Option<&Path>) {
     for found in &outcome.violations {
         println!("{} is broken ({}), seed {}:{}", found.promise, found.oracle, job.size, found.seed);
         println!("  {}: {}", found.entity, found.event);
-        println!(
-            "  after {} choices; see it all: dormouse-sim replay {}:{}",
-            found.choices.len(),
-            job.size,
-            found.seed
-        );
+        let named = format!("{}:{}", job.size, found.seed);
+        // Larger worlds take too long to be made small unasked.
+        let small = found.file.as_ref().filter(|_| job.size == Size::S).and_then(|file| minimal(file, &named));
+        match small {
+            Some(choices) => {
+                println!("  it takes {} of its {} choices:", choices.len(), found.choices.len());
+                choices.iter().for_each(|choice| println!("    {choice}"));
+            }
+            None => println!("  after {} choices", found.choices.len()),
+        }
+        match reports {
+            Some(dir) => println!("  the report: {}", dir.join(format!("{}-{}.html", job.size, found.seed)).display()),
+            None => println!("  the report: dormouse-sim explain {named} --html {}-{}.html", job.size, found.seed),
+        }
     }
     let millis = outcome.wall.as_millis().max(1);
     println!(

@@ -75,10 +75,10 @@ impl What {
         matches!(self, Self::Input | Self::Received | Self::Answer | Self::Effect | Self::Note)
     }
 
-    /// Whether a process begins or ends here.
+    /// Whether somebody does or hears something here: neither a choice nor a verdict.
     #[must_use]
-    pub const fn is_fate(self) -> bool {
-        matches!(self, Self::Start | Self::Crash | Self::Evict | Self::Wake | Self::Sleep)
+    pub const fn is_step(self) -> bool {
+        !matches!(self, Self::Choice | Self::Violation)
     }
 }
 

@@ -56,11 +56,7 @@ pub fn held(held: &Held) -> String {
         Some(at) if held.staged != held.shown => format!(", pieces staged through {}", at.position),
         _ => String::new(),
     };
-    let wrong = if held.anomalies > 0 {
-        format!(", {}", count_of(held.anomalies, "change that did not fit"))
-    } else {
-        String::new()
-    };
+    let wrong = if held.anomalies > 0 { format!(", {}", count_of(held.anomalies, "misfit")) } else { String::new() };
     format!("shows {shown}{staged}{wrong}")
 }
 

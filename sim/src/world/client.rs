@@ -237,12 +237,13 @@ impl World {
         self.digest.word(15);
         let mut reply = Err(Failure::Unavailable("the disk is busy".into()));
         if fate != 1 {
+            self.log.add(|_| words::stored(client, &ask));
             let held = if self.plan.is_thin(client) {
                 self.hand_over(client, &ask.question.request)
             } else {
                 self.apply(client, &ask.question.request)
             };
-            self.log.add(|_| words::stored(client, &ask, &held));
+            self.log.remark(Entity::Client(client), || words::held(&held));
             if fate == 0 {
                 reply = Ok(held);
             }

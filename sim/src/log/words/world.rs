@@ -1,7 +1,7 @@
 //! What happens outside the machines: in the database, in stores, and to timers.
 
 use super::replication::stream;
-use super::{held, reply, store_request};
+use super::{reply, store_request};
 use crate::entity::Entity;
 use crate::log::{Draft, Link, What};
 use crate::postgres::{Committed, Write};
@@ -9,7 +9,7 @@ use dormouse_core::ask::{Ask, AskId};
 use dormouse_core::fault::Failure;
 use dormouse_core::position::Lsn;
 use dormouse_core::source::SourceItem;
-use dormouse_core::store::{Held, Store};
+use dormouse_core::store::Store;
 use dormouse_core::xid::Xid;
 use std::fmt::Debug;
 
@@ -62,8 +62,8 @@ pub fn confirmed(node: u8, lsn: Lsn) -> Draft {
 
 /// A store carries out a request.
 #[must_use]
-pub fn stored(client: u8, ask: &Ask<Store>, holds: &Held) -> Draft {
-    let words = format!("in its store: {}; it {}", store_request(&ask.question.request), held(holds));
+pub fn stored(client: u8, ask: &Ask<Store>) -> Draft {
+    let words = format!("in its store: {}", store_request(&ask.question.request));
     Draft::new(Entity::Client(client), What::Effect, words).raw(ask).receives(Link::question(ask.id))
 }
 
