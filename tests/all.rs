@@ -16,6 +16,7 @@ mod packaging;
 mod polling;
 mod python;
 mod record;
+mod report;
 mod schema;
 mod seam;
 mod setup;

@@ -100,7 +100,7 @@ impl Log {
 
     /// Adds a remark to the last entry of this lane in this event.
     #[inline]
-    pub fn remark(&mut self, lane: Entity, remark: impl FnOnce() -> String) {
+    pub fn remark(&mut self, lane: Entity, remark: &str) {
         if let Some(kept) = &mut self.kept {
             let event = kept.event;
             if let Some(entry) = kept
@@ -109,7 +109,7 @@ impl Log {
                 .rev()
                 .find(|entry| entry.lane == lane && entry.event == event && entry.what.is_step())
             {
-                entry.words = format!("{} ({})", entry.words, remark());
+                entry.words = format!("{} ({})", entry.words, remark);
             }
         }
     }

@@ -113,12 +113,37 @@ impl Browser {
         }
     }
 
+    /// Moves the mouse onto the middle of an element that is in view.
+    pub async fn hover(&mut self, selector: &str) {
+        let (x, y) = self.middle(selector).await;
+        self.ask("Input.dispatchMouseEvent", json!({ "type": "mouseMoved", "x": x, "y": y })).await;
+    }
+
+    /// Turns the wheel over an element that is in view; more than 0 is down.
+    pub async fn wheel(&mut self, selector: &str, down: i32) {
+        let (x, y) = self.middle(selector).await;
+        let event = json!({ "type": "mouseWheel", "x": x, "y": y, "deltaX": 0, "deltaY": down });
+        self.ask("Input.dispatchMouseEvent", event).await;
+    }
+
+    async fn middle(&mut self, selector: &str) -> (Value, Value) {
+        let middle = format!(
+            "(() => {{ const r = document.querySelector({selector:?}).getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 2]; }})()"
+        );
+        let middle = self.value(&middle).await;
+        (middle[0].clone(), middle[1].clone())
+    }
+
     /// Presses and releases a key.
     pub async fn press(&mut self, key: &str) {
         let (code, text) = match key {
             "Enter" => (13, "\r"),
             " " => (32, " "),
             "Tab" => (9, ""),
+            "ArrowUp" => (38, ""),
+            "ArrowDown" => (40, ""),
+            "+" => (187, "+"),
+            "-" => (189, "-"),
             other => panic!("the key {other} is not known here"),
         };
         let event = |kind: &str| json!({ "type": kind, "key": key, "code": if key == " " { "Space" } else { key }, "windowsVirtualKeyCode": code, "text": text });

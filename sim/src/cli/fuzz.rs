@@ -1,10 +1,12 @@
 //! `fuzz`: many seeds, and a report.
 
 use super::pool::{self, Found, Job, Outcome};
+use super::searching::ChooserArg;
 use super::{FuzzArgs, OK, USAGE, VIOLATED, explain};
 use crate::plan::Size;
 use crate::probe::Probe;
 use crate::trace_file::TraceFile;
+use clap::ValueEnum;
 use dormouse_core::safeguard::Safeguards;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -75,7 +77,6 @@ pub(super) fn violation(size: Size, found: &Found) -> Value {
         "event": found.event,
         "trace": found.choices,
         "replay": format!("dormouse-sim replay {size}:{}", found.seed),
-        "explain": format!("dormouse-sim explain {size}:{}", found.seed),
     })
 }
 
@@ -95,6 +96,18 @@ fn write_reports(dir: &Path, job: &Job, outcome: &Outcome) -> Result<(), String>
         explain::write(&path("html"), &report.html())?;
     }
     Ok(())
+}
+
+/// What makes the report of a seed. Only random choices follow from the seed alone.
+fn report_command(job: &Job, seed: u64) -> String {
+    let size = job.size;
+    match job.chooser.to_possible_value().filter(|_| job.chooser != ChooserArg::Random) {
+        None => format!("dormouse-sim explain {size}:{seed} --html {size}-{seed}.html"),
+        Some(chooser) => format!(
+            "dormouse-sim fuzz --size {size} --chooser {} --from {seed} --seeds 1 --report reports",
+            chooser.get_name()
+        ),
+    }
 }
 
 /// The few choices of a failure that matter, in words.
@@ -119,7 +132,7 @@ fn print(job: &Job, outcome: &Outcome, reports: Option<&Path>) {
         }
         match reports {
             Some(dir) => println!("  the report: {}", dir.join(format!("{}-{}.html", job.size, found.seed)).display()),
-            None => println!("  the report: dormouse-sim explain {named} --html {}-{}.html", job.size, found.seed),
+            None => println!("  the report: {}", report_command(job, found.seed)),
         }
     }
     let millis = outcome.wall.as_millis().max(1);

@@ -57,8 +57,8 @@ impl Oracle {
             self.note_held(client as usize, staged);
         }
         if held.anomalies > before.anomalies {
-            let at = held.shown.map_or_else(|| "nothing is shown yet".into(), |at| format!("at {}", at.position));
-            let event = format!("{} changes did not fit the rows it holds ({at})", held.anomalies - before.anomalies);
+            let event =
+                format!("{} changes did not fit the rows, after {:?}", held.anomalies - before.anomalies, held.shown);
             return broken(Promise::Complete, "anomalies", event);
         }
         if held.shown == before.shown {

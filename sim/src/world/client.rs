@@ -243,7 +243,9 @@ impl World {
             } else {
                 self.apply(client, &ask.question.request)
             };
-            self.log.remark(Entity::Client(client), || words::held(&held));
+            if self.log.wanted() {
+                self.log.remark(Entity::Client(client), &words::held(&held));
+            }
             if fate == 0 {
                 reply = Ok(held);
             }

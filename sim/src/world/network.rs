@@ -229,7 +229,7 @@ impl World {
         connection.to_server.sent += u64::from(self.log.wanted());
         self.log.sends(Entity::Client(client), || Way::Frame { connection: id, to_server: true, n });
         if connection.to_server.dark {
-            return self.log.remark(Entity::Client(client), || "lost: the connection is dark".into());
+            return self.log.remark(Entity::Client(client), "lost: the connection is dark");
         }
         connection.to_server.last = connection.to_server.last.max(at);
         connection.to_server.frames.push_back(frame);
@@ -277,7 +277,7 @@ impl World {
         connection.to_client.sent += u64::from(self.log.wanted());
         self.log.sends(lane, || Way::Frame { connection: id, to_server: false, n });
         if connection.to_client.dark {
-            return self.log.remark(lane, || "lost: the connection is dark".into());
+            return self.log.remark(lane, "lost: the connection is dark");
         }
         connection.to_client.last = connection.to_client.last.max(at);
         connection.to_client.frames.push_back(frame);

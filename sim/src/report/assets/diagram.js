@@ -75,7 +75,7 @@ const diagram = (() => {
       if (!narrow && y - clockAt > 13) { words.append(draw("text", { class: "clock", x: 10, y: y + 4 }, clock(e.t))); clockAt = y; }
       const important = e.k === "choice" || e.k === "violation" || n === chosen;
       if (!narrow && (y - labelAt > 12 || important)) {
-        const most = Math.floor((width - labels) / 6.2), text = say(e);
+        const most = Math.floor((width - labels) / 6.9), text = say(e);
         words.append(draw("text", { class: `label-${e.k}`, x: labels, y: y + 4, "data-n": n }, text.length > most ? text.slice(0, most - 1) + "…" : text));
         labelAt = y;
       }

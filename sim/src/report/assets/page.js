@@ -16,7 +16,9 @@
     ...(at === null ? [] : [make("span", { class: "more" }, `at: ${say(entries[at])}`)]),
     ...(without === null ? [] : [make("span", { class: "more" }, `without it: ${without}`)]))));
   if (!report.choices.length) by("choices").append(make("li", {}, "Nothing but the workload: no fault and no delay."));
-  by("path").append(...report.path.map((n) => line(n)));
+  const near = report.path.slice(-14), far = report.path.slice(0, -14);
+  by("path").append(...near.map((n) => line(n)));
+  if (far.length) by("path").before(make("details", {}, make("summary", {}, `${far.length} earlier steps`), make("ol", { class: "list" }, ...far.map((n) => line(n)))));
   by("s-path").hidden = report.path.length < 2;
 
   const parting = report.parting;
