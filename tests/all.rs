@@ -17,6 +17,7 @@ mod polling;
 mod python;
 mod record;
 mod report;
+mod scenarios;
 mod schema;
 mod seam;
 mod setup;

@@ -11,6 +11,7 @@ mod golden;
 pub mod journal;
 mod pool;
 mod replay;
+mod scenario;
 mod searching;
 mod shrink;
 
@@ -59,6 +60,10 @@ enum Command {
     Golden(GoldenArgs),
     /// Measures how fast the simulator is, and whether any run differs from its repetition.
     Bench(BenchArgs),
+    /// Steers worlds into one race of the catalogue. Exit status 1 when its window was not entered, or a promise broke.
+    Scenario(ScenarioArgs),
+    /// Lists the race catalogue: which races are held, and what the others wait for.
+    Scenarios(ScenariosArgs),
     /// Switches off one safeguard after the other: a violation must be found for each.
     Ablate(AblateArgs),
 }
@@ -229,6 +234,27 @@ struct ExhaustArgs {
 }
 
 #[derive(Debug, Args)]
+struct ScenarioArgs {
+    /// Its name in the catalogue.
+    name: String,
+    /// How many seeds.
+    #[arg(long, default_value_t = 20)]
+    seeds: u64,
+    /// The first seed.
+    #[arg(long, default_value_t = 0)]
+    from: u64,
+    /// A safeguard to switch off, in a build with the feature `ablation`.
+    #[arg(long)]
+    without: Option<String>,
+    /// Write the run that broke a promise, or else the first, as a trace into this file.
+    #[arg(long)]
+    write: Option<PathBuf>,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
 struct CorpusArgs {
     /// The folder of inputs.
     #[arg(default_value = "sim/fuzz/corpus/world")]
@@ -263,6 +289,13 @@ struct BenchArgs {
     #[arg(long)]
     threads: Option<usize>,
     /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct ScenariosArgs {
+    /// Print one JSON array.
     #[arg(long)]
     json: bool,
 }
@@ -307,6 +340,8 @@ pub fn run() -> ExitCode {
         Command::Corpus(args) => corpus::run(&args),
         Command::Golden(args) => golden::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Scenario(args) => scenario::run(&args),
+        Command::Scenarios(args) => scenario::list(&args),
         Command::Ablate(args) => ablate::run(&args),
     };
     ExitCode::from(status)

@@ -24,6 +24,7 @@ pub mod plan;
 pub mod postgres;
 pub mod probe;
 pub mod report;
+pub mod scenario;
 pub mod trace_file;
 pub mod world;
 

@@ -2,6 +2,7 @@
 
 use crate::chooser::{Chooser, Kind};
 use crate::entity::Entity;
+use crate::scenario::{Held, Scenario};
 use dormouse_core::client::{self, Mode};
 use dormouse_core::position::Lsn;
 use dormouse_core::safeguard::Safeguards;
@@ -135,6 +136,12 @@ families! {
 pub struct Families(u64);
 
 impl Families {
+    /// These and no others.
+    #[must_use]
+    pub fn only(families: &[Family]) -> Self {
+        Self(families.iter().fold(0, |on, family| on | 1 << *family as u32))
+    }
+
     /// Whether one is on.
     #[must_use]
     pub const fn has(self, family: Family) -> bool {
@@ -167,6 +174,8 @@ pub struct Plan {
     pub rolled_back: BTreeSet<(u8, u32)>,
     /// Whether everybody comes at once and faults last until all have been live.
     pub tight: bool,
+    /// The race that the run is steered into, if it is.
+    pub scenario: Option<&'static Scenario>,
 }
 
 impl Plan {
@@ -185,7 +194,22 @@ impl Plan {
             transactions: size.transactions(),
             rolled_back: BTreeSet::new(),
             tight: false,
+            scenario: None,
         }
+    }
+
+    /// The same run, as a scenario wants it.
+    #[must_use]
+    pub fn of_scenario(self, scenario: &'static Scenario) -> Self {
+        let Some(held) = scenario.held() else { return self };
+        let (families, transactions) = (Families::only(held.families), held.script.transactions);
+        Self { families, transactions, scenario: Some(scenario), ..self }
+    }
+
+    /// How the run is steered, if it is.
+    #[must_use]
+    pub fn held(&self) -> Option<&'static Held> {
+        self.scenario.and_then(Scenario::held)
     }
 
     /// Whether a family is on.
@@ -276,7 +300,7 @@ impl Plan {
             snapshot_retry: Duration::from_millis(100),
             backoff_first: Duration::from_millis(20),
             backoff_most: Duration::from_secs(1),
-            window_pages: 4,
+            window_pages: WINDOW_PAGES,
             window_bytes: WINDOW_BYTES,
             window_chunks: 3,
             page_changes_max,
@@ -315,6 +339,8 @@ impl Plan {
 pub const PAGE_CHANGES: u32 = 5;
 /// About the most bytes in one page read from history.
 pub const PAGE_BYTES: u32 = 4 * 1024;
+/// How many pages of a session may be on their way.
+pub const WINDOW_PAGES: u32 = 4;
 /// A session's window.
 pub const WINDOW_BYTES: u64 = 16 * 1024;
 /// A hub's ring.

@@ -87,10 +87,59 @@ probes! {
     BytesOnTheWire: "messages travelled as bytes",
     CredentialExpired: "session closed because its credential ran out",
     CredentialExpiredAsleep: "credential ran out while the hub slept",
+    CrashedBetweenPieces: "node crashed between two pieces of a transaction",
+    CrashedUnrecorded: "node crashed before a committed transaction was in history",
+    Interleaved: "transaction committed while an older one was open",
+    LongTransaction: "transaction outlasted five that began later",
+    SeamPastXmax: "seam in which an older transaction follows the first beyond the snapshot",
+    SnapshotBeforeVisible: "snapshot taken while a commit in history was not visible",
+    SnapshotAheadOfHistory: "snapshot whose fence lay beyond history",
+    GreetedAhead: "client greeted while a visible commit was not in history",
+    GreetedInside: "client greeted with a place inside a transaction",
+    PieceAnswerLost: "answer of the append of a piece lost",
+    PageExactlyFull: "transaction recorded that fills its pages exactly",
+    HubEvictedAtPage: "hub evicted instead of sending a page",
+    HubEvictedUntold: "hub evicted before a live session was told so",
+    AckFromOldSocket: "acknowledgement came on an older socket of its client",
+    LateClose: "old socket closed after its client had connected again",
+    CutBeforeAck: "connection cut between storing and acknowledging",
+    AppendFailed: "append failed before its effect",
+    Replayed: "stream sent again what history has",
+    IdleSaved: "covered saved without a transaction",
+    SaveCoveredFailed: "saving covered failed",
+    DroppedHeldBack: "database connections dropped while the replicator held the source back",
+    Truncated: "table truncated among other changes",
+    LeftUnchanged: "update that left the large column out",
+    KeyMoved: "key changed",
+    KeyMovedBetweenChunks: "key changed between two chunks of a backfill",
+    XidWrapped: "transaction ids wrapped while sessions were open",
+    CommitWhileCopying: "transaction committed while a snapshot was copied",
+    AlterBlocked: "alteration waited for a snapshot that was copied",
+    SnapshotLost: "snapshot lost its connection",
+    Storm: "six sessions greeting or backfilling at once",
+    AnnouncedWhileReading: "announcement came while history was read",
+    LatePage: "read of history ended after a resync",
+    PositionLate: "older position stored late",
+    WindowFull: "window of a session full",
+    HubEvictedAtAttach: "hub evicted instead of attaching",
+    TwoFirstWrites: "two greetings of a client without registration at once",
+    GrewWhileAsleep: "history grew while a hub slept",
+    WokenTwice: "hub woken again as it woke",
+    Renewed: "registrations renewed",
+    StartedAgainAtOnce: "client started again beside its open socket",
+    GreetingOvertaken: "greeting came after a later one of its client",
+    LateUnregister: "removal of an older registration came late",
+    EarlyAck: "acknowledgement came to a hub that had not read the head",
+    ReadPruned: "read of history answered as pruned",
+    GreetedOldSchema: "client greeted with an older schema",
+    ClientCrashedStored: "client crashed between storing and the answer",
     Converged: "converged after quiet",
     MidRunQuiet: "converged in the midst of a run",
     Idle: "hubs hibernated after quiet",
 }
+
+/// What only scenarios come to: these situations are too large, or too rare, for worlds of size S that nobody steers.
+const STEERED: &[Probe] = &[Probe::LongTransaction, Probe::SaveCoveredFailed, Probe::Storm];
 
 /// How often each was reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -124,8 +173,8 @@ impl Probes {
         self.0.iter().copied()
     }
 
-    /// What was never reached.
+    /// What was never reached, of what worlds come to that nobody steers.
     pub fn unhit(&self) -> impl Iterator<Item = Probe> {
-        Probe::ALL.iter().copied().filter(|probe| self.count(*probe) == 0)
+        Probe::ALL.iter().copied().filter(|probe| self.count(*probe) == 0 && !STEERED.contains(probe))
     }
 }

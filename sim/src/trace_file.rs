@@ -10,6 +10,7 @@
 use crate::engine::{subject, trace};
 use crate::entity::Entities;
 use crate::plan::Size;
+use crate::scenario::{self, Scenario};
 use crate::world::World;
 use dormouse_core::safeguard::{Safeguard, Safeguards};
 use std::collections::BTreeSet;
@@ -28,6 +29,8 @@ pub struct Setup {
     pub transactions: u32,
     /// Transactions that roll back instead of committing: a writer, and which of its own.
     pub rolled_back: BTreeSet<(u8, u32)>,
+    /// The race whose workload and families the run has, instead of those that follow from the seed.
+    pub scenario: Option<&'static Scenario>,
     /// The safeguard without which the promise breaks; `None` for a defect that was mended.
     pub without: Option<Safeguard>,
     /// Whether everybody comes at once and faults last until all have been live: the world of an exhaustive search.
@@ -45,10 +48,19 @@ impl Setup {
             size,
             transactions: size.transactions(),
             rolled_back: BTreeSet::new(),
+            scenario: None,
             without: None,
             tight: false,
             safeguards,
         }
+    }
+
+    /// The world that a scenario wants of a seed; `None` when it waits for something.
+    #[must_use]
+    pub fn of_scenario(seed: u64, scenario: &'static Scenario, safeguards: Safeguards) -> Option<Self> {
+        let held = scenario.held()?;
+        let new = Self::new(seed, held.size, safeguards);
+        Some(Self { transactions: held.script.transactions, scenario: Some(scenario), ..new })
     }
 
     /// Who is in it.
@@ -64,8 +76,9 @@ impl subject::Setup for Setup {
     }
 
     fn lines(&self) -> Vec<String> {
-        let mut lines =
-            vec![format!("seed {}:{}", self.size, self.seed), format!("transactions {}", self.transactions)];
+        let mut lines = vec![format!("seed {}:{}", self.size, self.seed)];
+        lines.extend(self.scenario.map(|scenario| format!("scenario {}", scenario.name)));
+        lines.push(format!("transactions {}", self.transactions));
         if !self.rolled_back.is_empty() {
             let all: Vec<_> = self.rolled_back.iter().map(|(writer, n)| format!("writer/{writer}#{n}")).collect();
             lines.push(format!("rolled-back {}", all.join(" ")));
@@ -78,12 +91,17 @@ impl subject::Setup for Setup {
     fn parse(lines: &[(usize, &str)]) -> Result<Self, String> {
         let mut setup = None;
         let (mut transactions, mut rolled_back, mut without, mut tight) = (None, BTreeSet::new(), None, false);
+        let mut scenario = None;
         for (n, line) in lines {
             let wrong = |expected: &str| format!("line {n}: {line:?}: expected {expected}");
             let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
             let rest = rest.trim();
             match word {
                 "seed" => setup = Some(parse_seed(rest).ok_or_else(|| wrong("a seed such as S:123"))?),
+                "scenario" => {
+                    let named = scenario::find(rest).filter(|scenario| scenario.held().is_some());
+                    scenario = Some(named.ok_or_else(|| wrong("the name of a scenario that is held"))?);
+                }
                 "transactions" => transactions = Some(rest.parse().map_err(|_| wrong("a number"))?),
                 "rolled-back" => {
                     let all = rest.split_whitespace().map(transaction).collect::<Option<_>>();
@@ -99,7 +117,8 @@ impl subject::Setup for Setup {
         }
         let (size, seed) = setup.ok_or("the line `seed …` is missing")?;
         let new = Self::new(seed, size, Safeguards::ALL);
-        Ok(Self { transactions: transactions.unwrap_or(new.transactions), rolled_back, without, tight, ..new })
+        let transactions = transactions.unwrap_or(new.transactions);
+        Ok(Self { transactions, rolled_back, scenario, without, tight, ..new })
     }
 }
 

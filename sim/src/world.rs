@@ -7,6 +7,7 @@ mod database;
 mod event;
 mod fault;
 mod hub;
+mod names;
 mod network;
 mod quiet;
 mod replication;
@@ -14,7 +15,9 @@ mod state;
 mod subject;
 #[cfg(test)]
 mod tests;
+mod view;
 mod window;
+mod windows;
 mod workload;
 
 pub use event::Event;
@@ -30,6 +33,8 @@ use crate::oracle::{Oracle, Promise, Violation};
 use crate::plan::{Plan, Size};
 use crate::postgres::Postgres;
 use crate::probe::{Probe, Probes};
+use crate::scenario::Scenario;
+use crate::scenario::rule::Steering;
 use crate::trace_file::{Setup, TraceFile};
 use client::ClientHost;
 use dormouse_core::safeguard::Safeguards;
@@ -72,6 +77,10 @@ pub struct World {
     pub log: Log,
     /// Where choices come from.
     pub chooser: Chooser,
+    /// What is being carried out, by name.
+    pub doing: &'static str,
+    /// What answers choices instead of the chooser, in a scenario.
+    steering: Option<Steering>,
     queue: Queue<Event>,
     postgres: Postgres,
     replications: Vec<ReplicationHost>,
@@ -117,19 +126,28 @@ impl World {
         Self::of_setup(&file.setup, Source::Script(script.collect()), log)
     }
 
+    /// A scenario answers the choices that would be left to chance; whoever else chooses has its plan only.
     fn of_setup(setup: &Setup, source: Source, log: Log) -> Self {
+        let held = setup.scenario.and_then(Scenario::held).filter(|_| matches!(source, Source::Random));
         let mut chooser = Chooser::new(setup.seed(), setup.entities().count(), source);
         let plan = Plan::new(setup.seed, setup.size, setup.safeguards, &mut chooser);
+        let plan = setup.scenario.map_or(plan.clone(), |scenario| plan.of_scenario(scenario));
         let plan = Plan {
             transactions: setup.transactions,
             rolled_back: setup.rolled_back.clone(),
             tight: setup.tight,
             ..plan
         };
-        Self::of_plan(plan, chooser, log)
+        Self::of_plan(plan, chooser, log, held.map(|held| Steering::new(held.rules)))
     }
 
-    fn of_plan(plan: Plan, chooser: Chooser, log: Log) -> Self {
+    /// The world of a seed, to be steered into the race of a scenario; `None` when that waits for something.
+    #[must_use]
+    pub fn steered(seed: u64, scenario: &'static Scenario, safeguards: Safeguards, log: Log) -> Option<Self> {
+        Some(Self::of_setup(&Setup::of_scenario(seed, scenario, safeguards)?, Source::Random, log))
+    }
+
+    fn of_plan(plan: Plan, chooser: Chooser, log: Log, steering: Option<Steering>) -> Self {
         let mut world = Self {
             now: DAWN,
             events: 0,
@@ -139,6 +157,8 @@ impl World {
             violation: None,
             log,
             chooser,
+            doing: "",
+            steering,
             queue: Queue::default(),
             postgres: Postgres::new(plan.postgres()),
             replications: (0..NODES).map(|_| ReplicationHost::default()).collect(),
@@ -164,6 +184,8 @@ impl World {
             let late = if client % 2 == 0 { 1_500 } else { 5_000 };
             let late = if self.plan.tight { TIGHT_MS } else { late };
             let after = self.chooser.draw(Kind::Work, Entity::Client(client), late);
+            let told = self.plan.held().and_then(|held| held.starts_ms.get(client as usize));
+            let after = told.copied().unwrap_or(after);
             self.plan_in(Duration::from_millis(after), Event::ClientStarts { client });
         }
         self.begin_workload();
@@ -277,7 +299,14 @@ impl World {
 
     /// Chooses; of delays the log also tells how long they are, in microseconds.
     fn choose_among(&mut self, kind: Kind, entity: Entity, bound: u64, weight: u32, delays: Option<&[u64]>) -> u64 {
-        let pick = self.chooser.choose(self.now, kind, entity, bound, weight);
+        let pick = match self.steering.take() {
+            None => self.chooser.choose(self.now, kind, entity, bound, weight),
+            Some(mut steering) => {
+                let pick = steering.pick(self, kind, entity);
+                self.steering = Some(steering);
+                self.chooser.told(self.now, kind, entity, bound, pick)
+            }
+        };
         if pick == 0 {
             return 0;
         }

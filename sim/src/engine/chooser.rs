@@ -146,6 +146,17 @@ impl<K: Kind, E: Entity> Chooser<K, E> {
         pick
     }
 
+    /// Notes a choice below `bound` that somebody else made.
+    pub fn told(&mut self, now: Timestamp, kind: K, entity: E, bound: u64, pick: u64) -> u64 {
+        let (_, n) = self.hash(kind, entity);
+        if self.quiet || bound < 2 || pick == 0 {
+            return 0;
+        }
+        let pick = pick.min(bound - 1);
+        self.made.push(Choice { at: now, kind, entity, n, pick });
+        pick
+    }
+
     /// Whether a fault of this weight happens.
     pub fn happens(&mut self, now: Timestamp, kind: K, entity: E, weight: u32) -> bool {
         self.choose(now, kind, entity, 2, weight) != 0

@@ -99,6 +99,11 @@ impl<T: Placed> Queue<T> {
         taken.into_iter().filter_map(|(key, slot)| Some((key.at, self.take(slot)?))).collect()
     }
 
+    /// Whether there is an event that a predicate names.
+    pub fn any(&self, mut is: impl FnMut(&T) -> bool) -> bool {
+        self.iter().any(|(_, event)| is(event))
+    }
+
     /// All events in their order.
     pub fn iter(&self) -> impl Iterator<Item = (Timestamp, &T)> {
         self.order.iter().filter_map(|(key, slot)| Some((key.at, self.slots[*slot as usize].as_ref()?)))

@@ -135,6 +135,13 @@ impl Postgres {
         self.transactions.iter().filter(|(_, transaction)| transaction.committed.is_none()).map(|(tx, _)| *tx)
     }
 
+    /// Whether a transaction that has written, and took its xid before this one, is open.
+    #[must_use]
+    pub fn has_older_open(&self, tx: TxId) -> bool {
+        let Some(xid) = self.transactions.get(&tx).and_then(|transaction| transaction.xid) else { return false };
+        self.transactions.values().any(|other| other.committed.is_none() && other.xid.is_some_and(|older| older < xid))
+    }
+
     /// The transactions whose commit record is written and which snapshots do not see, oldest first.
     pub fn invisible(&self) -> impl Iterator<Item = TxId> {
         self.transactions.iter().filter(|(_, transaction)| transaction.committed.is_some()).map(|(tx, _)| *tx)

@@ -135,6 +135,12 @@ impl Postgres {
         self.spools.kept.keys().copied()
     }
 
+    /// Whether a snapshot is being copied.
+    #[must_use]
+    pub fn is_copying(&self) -> bool {
+        self.spools.kept.values().any(|kept| kept.spool.is_none())
+    }
+
     /// The connections that copy snapshots are lost; finished spools stay.
     pub(super) fn abandon_snapshots(&mut self) {
         let unfinished = self.spools.kept.iter().filter(|(_, kept)| kept.spool.is_none());

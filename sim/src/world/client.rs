@@ -1,6 +1,6 @@
 //! The hosts of the clients: a machine, a store that alone survives a crash, and a person who restarts what has stopped.
 
-use super::{CHECK_ALL_EVERY, Event, Spins, World};
+use super::{CHECK_ALL_EVERY, Event, Spins, World, names};
 use crate::chooser::{Kind, per_mille};
 use crate::entity::Entity;
 use crate::log::{Draft, Link, What, words};
@@ -43,6 +43,7 @@ impl World {
         if self.clients[client as usize].machine.is_some() {
             return;
         }
+        self.saw_start(client);
         let life = self.new_life();
         let machine = Client::new(self.plan.client(client));
         let thin = self.plan.is_thin(client);
@@ -96,6 +97,7 @@ impl World {
         loop {
             let Some(machine) = &mut self.clients[client as usize].machine else { return };
             let Some(output) = machine.poll_output() else { break };
+            self.doing = names::of_client(&output);
             let weight = if self.plan.has(Family::ClientCrash) { per_mille(4) } else { 0 };
             if self.happens(Kind::CrashAtOutput, Entity::Client(client), weight) {
                 return self.crash_client(client);
@@ -164,7 +166,8 @@ impl World {
 
     fn client_says(&mut self, client: u8, message: &ClientMessage) {
         match message {
-            ClientMessage::Hello(_) => {
+            ClientMessage::Hello(hello) => {
+                self.saw_hello(hello);
                 self.clients[client as usize].live = false;
                 self.oracle.greeted(client, self.postgres.newest_visible());
             }
@@ -219,6 +222,7 @@ impl World {
 
     fn store(&mut self, client: u8, life: u64, ask: Ask<Store>) {
         let entity = Entity::Client(client);
+        self.doing = names::of_store(&ask.question.request);
         let weight = if self.plan.has(Family::Latency) { per_mille(100) } else { per_mille(10) };
         let after = self.delay(Kind::StoreLatency, entity, STORE_US, weight);
         let fails = if self.plan.has(Family::ClientCrash) { per_mille(8) } else { 0 } * self.given_up(client);
@@ -235,6 +239,7 @@ impl World {
             return; // The process that asked is gone, and its transaction with it.
         }
         self.digest.word(15);
+        self.doing = "Stored";
         let mut reply = Err(Failure::Unavailable("the disk is busy".into()));
         if fate != 1 {
             self.log.add(|_| words::stored(client, &ask));
@@ -314,6 +319,9 @@ impl World {
         self.hit(Probe::ClientCrashed);
         self.log.add(|_| Draft::new(entity, What::Crash, "crashes".into()));
         self.log.state(entity, || serde_json::Value::Null);
+        if self.has_stored(entity) {
+            self.hit(Probe::ClientCrashedStored);
+        }
         let host = &mut self.clients[client as usize];
         if host.store.staged() != (0, 0) {
             self.probes.hit(Probe::ClientCrashedStaged);

@@ -1,6 +1,6 @@
 //! Questions on their way to the database and answers on their way back: late, lost, or to somebody who is gone.
 
-use super::{Event, World};
+use super::{Event, World, names};
 use crate::chooser::{Kind, per_mille};
 use crate::entity::Entity;
 use crate::log::words;
@@ -70,6 +70,7 @@ impl World {
     pub(super) fn ask_as_replication(&mut self, node: u8, question: replication::Output) {
         let entity = Entity::Replication(node);
         let life = self.replications[node as usize].life;
+        self.doing = names::of_replication(&question);
         let is_append = matches!(question, replication::Output::RecordPage(_));
         let fate = self.fate(entity, is_append);
         let to = self.question_latency(entity);
@@ -82,6 +83,7 @@ impl World {
         match fate {
             Fate::Fails => {
                 self.hit(Probe::QuestionFailed);
+                self.saw_failure(&question);
                 return failed(self, to, &question);
             }
             Fate::AnswerLost => {
@@ -136,6 +138,7 @@ impl World {
         );
         let whose = Entity::Replication(node);
         self.log.add(|_| words::asked(whose, words::replication_question(&question), &question, minor));
+        self.doing = names::of_replication(&question);
         let now = self.now;
         let pg = &mut self.postgres;
         let input = match &question {
@@ -182,12 +185,14 @@ impl World {
                     Ok(Recorded::Superseded) => self.probes.hit(Probe::ReplicatorSuperseded),
                     _ => {}
                 }
+                self.saw_append(&ask.question, answered);
                 let verdict = self.oracle.recorded(&self.postgres, &ask.question, &reply);
                 self.verdict(Entity::Replication(node), verdict);
                 Input::PageRecorded(answer(ask.id, reply))
             }
             Output::SaveCovered(ask) => {
                 let reply = pg.ask_save_covered(&ask.question);
+                self.probes.hit(Probe::IdleSaved);
                 let verdict = self.oracle.covered_saved(&self.postgres, &ask.question, &reply);
                 self.verdict(Entity::Replication(node), verdict);
                 Input::CoveredSaved(answer(ask.id, reply))
@@ -237,6 +242,8 @@ impl World {
     pub(super) fn ask_as_hub(&mut self, hub: u8, question: hub::Output) {
         let entity = Entity::Hub(hub);
         let life = self.hubs[hub as usize].life;
+        self.doing = names::of_hub(&question);
+        self.saw_asking(hub, &question);
         let dangerous = matches!(question, hub::Output::SavePositions(_) | hub::Output::Unregister(_));
         let fate = self.fate(entity, dangerous);
         let to = self.question_latency(entity);
@@ -272,6 +279,8 @@ impl World {
         self.digest.word(6);
         let minor = matches!(question, Output::RenewRegistrations(_));
         self.log.add(|_| words::asked(Entity::Hub(hub), words::hub_question(&question), &question, minor));
+        self.doing = names::of_hub(&question);
+        self.saw_asked(&question);
         let now = self.now;
         let before = self.oracle.registry_before(&self.postgres, &question);
         let pg = &mut self.postgres;
@@ -306,6 +315,7 @@ impl World {
         {
             self.hit(Probe::PieceRead);
         }
+        self.saw_effect(&input);
         let verdict = self.oracle.registry_after(&self.postgres, &before, &question, &input);
         self.verdict(Entity::Hub(hub), verdict);
         self.answer_hub(hub, life, input, answered);
@@ -348,8 +358,10 @@ impl World {
         answered: bool,
     ) {
         let SnapshotBegun::Begun(id) = begun else { return };
+        self.doing = "TakeSnapshot";
         self.digest.word(7);
         let reply = self.postgres.snapshot_finish(id);
+        self.saw_copied(&reply);
         if let Ok(SnapshotTaken::Spooled(spool)) = &reply {
             self.hit(Probe::SnapshotTaken);
             if !spool.snapshot.running.is_empty() {

@@ -25,6 +25,7 @@ impl World {
             return;
         }
         self.plan_in(EVERY, Event::Faults);
+        self.doing = "";
         self.server_faults();
         self.database_faults();
         self.connection_faults();
@@ -101,6 +102,11 @@ impl World {
             let weight = weight * danger;
             if self.happens(Kind::DropConnection, entity, weight) {
                 self.hit(Probe::ConnectionDropped);
+                if let Entity::Replication(node) = entity
+                    && self.holds_back(node)
+                {
+                    self.hit(Probe::DroppedHeldBack);
+                }
                 self.lose_connections(entity);
                 if let Entity::Replication(node) = entity {
                     self.lose_stream(node);
@@ -122,8 +128,12 @@ impl World {
         }
         let weight = self.weight(Family::SilentAlter, per_mille(10));
         let alter = self.choose(Kind::SilentAlter, Entity::Postgres, 5, weight);
-        if alter != 0 && self.postgres.alter_table((alter % 2) as usize, alter > 2).is_ok() {
-            self.hit(Probe::SilentAlter);
+        if alter != 0 {
+            match self.postgres.alter_table((alter % 2) as usize, alter > 2) {
+                Ok(()) => self.hit(Probe::SilentAlter),
+                Err(_) if self.copies() => self.hit(Probe::AlterBlocked),
+                Err(_) => {}
+            }
         }
         if self.happens(Kind::ForeignWal, Entity::Postgres, per_mille(30)) {
             self.postgres.advance_wal(4_000);
@@ -164,6 +174,7 @@ impl World {
             let cut = self.choose(Kind::Cut, entity, 3, weight);
             if cut != 0 {
                 self.hit(Probe::ConnectionCut);
+                self.saw_cut(client);
                 self.cut(id, cut == 1);
                 continue;
             }
@@ -207,6 +218,7 @@ impl World {
             return;
         }
         self.hit(Probe::NodeCrashed);
+        self.saw_crash();
         if self.replications[node as usize].recording > 0 {
             self.hit(Probe::NodeCrashedWhileRecording);
         }

@@ -1,6 +1,6 @@
 //! The hosts of the hubs: they keep the sockets and attachments while a hub sleeps, and rebuild it when something happens.
 
-use super::{CHECK_ALL_EVERY, Event, Spins, World};
+use super::{CHECK_ALL_EVERY, Event, Spins, World, names};
 use crate::chooser::{Kind, per_mille};
 use crate::entity::Entity;
 use crate::log::{Draft, Link, What, words};
@@ -11,9 +11,11 @@ use dormouse_core::fault::{FaultCode, ResyncReason};
 use dormouse_core::history::Announcement;
 use dormouse_core::hub::{Hub, Input, Output, Recipients, SpoolId};
 use dormouse_core::machine::{BrokenInvariant, Machine};
+use dormouse_core::position::Position;
 use dormouse_core::session::SessionId;
 use dormouse_core::time::Timestamp;
 use dormouse_core::wire::ServerMessage;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,7 +29,13 @@ const YOUNG: Duration = Duration::from_millis(60);
 pub(super) struct HubHost {
     pub(super) machine: Option<Hub>,
     pub(super) life: u64,
-    born: Timestamp,
+    pub(super) born: Timestamp,
+    /// Reads of history under way, by number, and when each was asked for.
+    pub(super) reads: BTreeMap<u64, Timestamp>,
+    /// When it last told a session that everything comes again.
+    pub(super) resynced: Timestamp,
+    /// Where history ended when it was dropped.
+    pub(super) slept_at: Position,
     /// Copies of snapshots that this life has on disk.
     pub(super) spools: Vec<SpoolId>,
     alarm_generation: u64,
@@ -56,6 +64,7 @@ impl World {
 
     fn wake_hub(&mut self, hub: u8, woken_by: Probe) -> bool {
         let life = self.new_life();
+        self.saw_waking(hub);
         let sessions: Vec<_> = self.network.at_hub(hub).map(|(_, c)| (c.session, c.attachment.clone())).collect();
         if !sessions.is_empty() {
             self.hit(Probe::HubWokeWithSessions);
@@ -87,6 +96,7 @@ impl World {
         if life != host.life {
             self.hit(Probe::StaleAnswer);
         }
+        self.saw_answer(hub, life, &input);
         self.feed_hub(hub, input, Probe::HubWokeByMessage);
     }
 
@@ -96,10 +106,16 @@ impl World {
         }
         let head = announcement.head;
         self.log.arrives(|| Link::Announcement(hub, head.position(), head.covered));
+        if self.is_reading(hub) {
+            self.hit(Probe::AnnouncedWhileReading);
+        }
         self.feed_hub(hub, Input::Announced(announcement), Probe::HubWokeByAnnouncement);
     }
 
     pub(super) fn hub_wakes(&mut self, hub: u8) {
+        if self.hubs[hub as usize].machine.is_some() && self.hubs[hub as usize].born == self.now {
+            self.hit(Probe::WokenTwice);
+        }
         if self.hubs[hub as usize].machine.is_none()
             && self.replications[0].machine.is_some()
             && self.network.at_hub(hub).next().is_some()
@@ -137,6 +153,7 @@ impl World {
         loop {
             let Some(machine) = &mut self.hubs[hub as usize].machine else { return };
             let Some(output) = machine.poll_output() else { break };
+            self.doing = names::of_hub(&output);
             if self.ends_before(hub, &output) {
                 return;
             }
@@ -211,6 +228,7 @@ impl World {
         let sessions = machine.sessions();
         self.hit(Probe::HubEvicted);
         self.log.add(|_| Draft::new(Entity::Hub(hub), What::Evict, "is dropped by its host".into()));
+        self.saw_eviction(hub);
         for (count, probe) in [
             (sessions.greeted, Probe::HubEvictedGreeting),
             (sessions.backfill, Probe::HubEvictedBackfilling),
@@ -233,6 +251,8 @@ impl World {
         host.due = None;
         host.generation += 1;
         self.log.state(Entity::Hub(hub), || serde_json::Value::Null);
+        host.reads.clear();
+        host.slept_at = self.postgres.head().map(|head| head.position()).unwrap_or_default();
         for spool in std::mem::take(&mut host.spools) {
             self.postgres.drop_spool(spool);
         }
@@ -242,6 +262,9 @@ impl World {
         match output {
             Output::Send { to, message } => {
                 self.note_message(&message);
+                if let ServerMessage::Resync { .. } = &*message {
+                    self.hubs[hub as usize].resynced = self.now;
+                }
                 match to {
                     Recipients::One(session) => self.send_to_session(hub, session, &message),
                     Recipients::Many(sessions) => {

@@ -1,10 +1,10 @@
 //! Connections: two links that keep their order, may be slow, may go dark, and end at both sides at different times.
 
-use super::{Event, World};
+use super::{Event, World, names};
 use crate::chooser::{Kind, per_mille};
 use crate::entity::Entity;
 use crate::log::{Draft, Link as Way, What};
-use crate::plan::Family;
+use crate::plan::{Family, WINDOW_PAGES};
 use crate::probe::Probe;
 use dormouse_core::client::SocketId;
 use dormouse_core::fault::Malformed;
@@ -94,6 +94,17 @@ pub(super) struct Connection {
 }
 
 impl Connection {
+    /// Whether an acknowledgement is on its way to the server.
+    pub(super) fn acks(&self) -> bool {
+        let is_ack = |frame: &ToServer| matches!(frame, ToServer::Message(message) if matches!(**message, Ok(ClientMessage::Ack { .. })));
+        self.to_server.frames.iter().any(is_ack)
+    }
+
+    /// How many pages or chunks are on their way to the client.
+    pub(super) fn pages(&self) -> usize {
+        self.weights.iter().filter(|(_, weight)| *weight > 0).count()
+    }
+
     /// Whether neither side holds it any more.
     fn gone(&self) -> bool {
         !self.server_open && !self.client_open
@@ -165,6 +176,7 @@ impl World {
         let credential_until = self.network.connections[&id].credential_until;
         self.feed_hub(hub, hub::Input::Opened { session, credential_until }, Probe::HubWokeByMessage);
         self.log.sends(lane, || Way::Dialled { client, life, socket: socket.0 });
+        self.saw_dial();
     }
 
     fn accept(&mut self, client: u8, client_life: u64, socket: SocketId, hub: u8) -> u64 {
@@ -222,6 +234,12 @@ impl World {
     }
 
     pub(super) fn push_to_server(&mut self, id: u64, frame: ToServer) {
+        self.doing = match &frame {
+            ToServer::Message(message) => message.as_ref().as_ref().map_or("Garbage", names::of_saying),
+            ToServer::Bytes(_) => "Bytes",
+            ToServer::Ping => "Ping",
+            ToServer::Closed => "Closed",
+        };
         let Some(client) = self.network.connections.get(&id).map(|c| c.client) else { return };
         let at = self.now + self.frame_latency(client);
         let Some(connection) = self.network.connections.get_mut(&id) else { return };
@@ -267,6 +285,12 @@ impl World {
     }
 
     fn push_weighed(&mut self, id: u64, frame: ToClient, weight: (u64, u64)) {
+        self.doing = match &frame {
+            ToClient::Message(message) => names::of_message(message),
+            ToClient::Bytes(_) => "Bytes",
+            ToClient::Pong => "Pong",
+            ToClient::Closed(_) => "Closed",
+        };
         let Some(client) = self.network.connections.get(&id).map(|c| c.client) else { return };
         let mut at = self.now + self.frame_latency(client);
         if let Some(until) = self.clients[client as usize].reads_again {
@@ -283,6 +307,9 @@ impl World {
         connection.to_client.frames.push_back(frame);
         connection.weights.push_back(weight);
         let at = connection.to_client.last;
+        if connection.pages() >= WINDOW_PAGES as usize {
+            self.probes.hit(Probe::WindowFull);
+        }
         self.queue.push(at, Event::Frame { connection: id, to_server: false });
     }
 
@@ -335,6 +362,9 @@ impl World {
         {
             *sent = *through; // An earlier life had sent it.
         }
+        if let Ok(message) = &message {
+            self.saw_frame(id, message);
+        }
         self.feed_hub(hub, hub::Input::Received { session, message }, Probe::HubWokeByMessage);
     }
 
@@ -360,6 +390,7 @@ impl World {
             return;
         }
         let (hub, session) = (connection.hub, connection.session);
+        self.saw_close(id);
         self.feed_hub(hub, hub::Input::Closed { session, reason }, Probe::HubWokeByMessage);
         self.forget_if_gone(id);
     }

@@ -1,6 +1,6 @@
 //! The hosts of the replicators: what they hear, and how their outputs are carried out, one at a time.
 
-use super::{CHECK_ALL_EVERY, Event, Spins, World};
+use super::{CHECK_ALL_EVERY, Event, Spins, World, names};
 use crate::chooser::{Kind, per_mille};
 use crate::entity::{Entity, HUBS, NODES};
 use crate::log::{Link, words};
@@ -57,6 +57,11 @@ pub(super) struct ReplicationHost {
 }
 
 impl ReplicationHost {
+    /// Whether a read of the stream waits.
+    pub(super) const fn reads(&self) -> bool {
+        self.reading.is_some()
+    }
+
     /// The process is gone. Its walsender stays until somebody ends it.
     pub(super) fn end(&mut self) {
         self.machine = None;
@@ -183,6 +188,7 @@ impl World {
             let host = &mut self.replications[node as usize];
             let Some(machine) = &mut host.machine else { return };
             let Some(output) = machine.poll_output() else { break };
+            self.doing = names::of_replication(&output);
             if self.crashes_before(node, &output) {
                 return;
             }
@@ -365,6 +371,7 @@ impl World {
             return;
         }
         let (Some(mut ask), Some(stream)) = (host.reading.take(), host.stream) else { return };
+        self.doing = "ReadSource";
         let weight = if self.plan.has(Family::Latency) { per_mille(300) } else { per_mille(50) };
         let cut = self.choose(Kind::ReadCut, Entity::Replication(node), 4, weight);
         if cut != 0 {
@@ -403,6 +410,8 @@ impl World {
     ) {
         let life = self.replications[node as usize].life;
         self.log.add(|_| words::streamed(node, ask.id, &reply));
+        self.doing = "ReadSource";
+        self.saw_stream(&reply);
         let after = self.answer_latency(Entity::Replication(node));
         let input = Box::new(Input::SourceRead(Answer { id: ask.id, reply }));
         self.plan_in(after, Event::ReplicationHears { node, life, input });

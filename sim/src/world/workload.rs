@@ -7,11 +7,14 @@ use crate::log::words;
 use crate::plan::{Family, PAGE_CHANGES, Plan};
 use crate::postgres::{TxId, Write, WriteError};
 use crate::probe::Probe;
+use crate::scenario::{Script, Verb};
 use std::time::Duration;
 
 const LAG_US: &[u64] = &[0, 10_000, 60_000, 250_000];
 const TABLES: u64 = 2;
 const KEYS: u64 = 10;
+/// How often a transaction that outlasts others looks whether it has.
+const OUTLASTS: Duration = Duration::from_millis(20);
 const INVISIBLE_US: &[u64] = &[0, 5_000, 60_000, 400_000, 1_500_000];
 
 #[derive(Debug, Clone, Default)]
@@ -20,6 +23,8 @@ struct Writer {
     changes_left: u64,
     /// How many transactions it has begun.
     begun: u32,
+    /// It commits only once there are so many commits.
+    until: usize,
 }
 
 /// What the applications have done and will do.
@@ -82,6 +87,11 @@ impl World {
             return self.rest(writer);
         }
         if changes_left == 0 {
+            if self.postgres.commits().len() < self.workload.writers[writer as usize].until
+                && !self.others_are_done(writer)
+            {
+                return self.plan_in(OUTLASTS, Event::Writes { writer });
+            }
             return self.end_transaction(writer, tx);
         }
         // A large transaction writes several changes in a row.
@@ -109,18 +119,37 @@ impl World {
         };
         let tx = self.postgres.begin();
         let begun = self.workload.writers[writer as usize].begun + 1;
-        self.workload.writers[writer as usize] = Writer { transaction: Some(tx), changes_left: changes, begun };
+        let script = self.script();
+        let n = self.plan.transactions - self.workload.transactions_left - 1;
+        let told = script.map_or(&[][..], |script| script.sizes);
+        let told = if told.is_empty() { None } else { told.get(n as usize % told.len()) };
+        let changes = told.copied().unwrap_or(changes);
+        let outlasts = script.filter(|_| (writer, begun) == (0, 1)).map_or(0, |script| script.outlasts as usize);
+        let until = if outlasts == 0 { 0 } else { self.postgres.commits().len() + outlasts };
+        self.workload.writers[writer as usize] = Writer { transaction: Some(tx), changes_left: changes, begun, until };
         self.queue.push(self.now, Event::Writes { writer });
+    }
+
+    fn script(&self) -> Option<&'static Script> {
+        self.plan.held().map(|held| &held.script)
+    }
+
+    /// Whether nobody else will commit anything.
+    fn others_are_done(&self, writer: u8) -> bool {
+        let mut others = self.workload.writers.iter().enumerate().filter(|(n, _)| *n != writer as usize);
+        self.workload.transactions_left == 0 && others.all(|(_, other)| other.transaction.is_none())
     }
 
     fn end_transaction(&mut self, writer: u8, tx: TxId) {
         self.workload.writers[writer as usize].transaction = None;
         let rolled_back = (writer, self.workload.writers[writer as usize].begun - 1);
-        if self.draw(writer, 16) == 0 || self.plan.rolled_back.contains(&rolled_back) {
+        let rolls_back = self.draw(writer, 16) == 0 && self.plan.scenario.is_none();
+        if rolls_back || self.plan.rolled_back.contains(&rolled_back) {
             self.postgres.abort(tx);
             self.log.add(|_| words::rolled_back(writer));
         } else if let Some(committed) = self.postgres.commit(self.now, tx) {
             self.log.add(|_| words::committed(writer, &committed));
+            self.saw_commit(tx, &committed);
             self.workload.invisible.push(tx);
             let weight = if self.plan.has(Family::Invisible) { per_mille(400) } else { 0 };
             let held = self.choose(Kind::HeldInvisible, Entity::Writer(writer), INVISIBLE_US.len() as u64, weight);
@@ -171,12 +200,15 @@ impl World {
     fn rest(&mut self, writer: u8) {
         let rests = self.plan.has(Family::Idle) && self.draw(writer, 5) == 0;
         let gap = if rests { 800 + self.draw(writer, 2_000) } else { 5 + self.draw(writer, 500) };
+        let told = self.script().map_or(0, |script| script.gap_ms);
+        let gap = if told == 0 { gap } else { told };
         self.plan_in(Duration::from_millis(gap), Event::Writes { writer });
     }
 
     fn write_something(&mut self, writer: u8, tx: TxId) {
-        const TRIES: u32 = 4;
-        for _ in 0..TRIES {
+        // Where the number of changes matters, each must take effect.
+        let tries = if self.script().is_some_and(|script| !script.sizes.is_empty()) { 60 } else { 4 };
+        for _ in 0..tries {
             let write = self.draw_write(writer);
             match self.postgres.write(tx, write) {
                 Ok(()) => return self.log.add(|_| words::written(writer, &write)),
@@ -192,7 +224,18 @@ impl World {
         let key = self.draw(writer, KEYS);
         self.workload.values += 1;
         let value = self.workload.values;
-        match self.draw(writer, 40) {
+        let verbs = self.script().map_or(&[][..], |script| script.verbs);
+        let verb = self.draw(writer, 40);
+        let told = verbs.get(usize::try_from(verb).unwrap_or(0) % verbs.len().max(1));
+        let verb = match told {
+            None => verb,
+            Some(Verb::Insert) => 0,
+            Some(Verb::Update) => 16,
+            Some(Verb::Delete) => 26,
+            Some(Verb::Move) => 33,
+            Some(Verb::Truncate) => 39,
+        };
+        match verb {
             0..=15 => Write::Insert { table, key, value },
             16..=25 => Write::Update { table, key, value, large: value.is_multiple_of(2) },
             26..=32 => Write::Delete { table, key },
