@@ -64,6 +64,12 @@ impl World {
         }
     }
 
+    /// The same for a client whose store has done something that the client does not know yet.
+    fn storing(&self, client: u8) -> u32 {
+        let answer = |event: &Event| matches!(event, Event::StoreAnswers { client: whose, .. } if *whose == client);
+        if self.queue.iter().any(|(_, event)| answer(event)) { 16 } else { 1 }
+    }
+
     fn server_faults(&mut self) {
         for node in 0..NODES {
             let weight = self.weight(Family::NodeCrash, per_mille(5)) * self.danger(node);
@@ -194,7 +200,7 @@ impl World {
 
     fn client_faults(&mut self, client: u8) {
         let entity = Entity::Client(client);
-        let weight = self.weight(Family::ClientCrash, per_mille(8));
+        let weight = self.weight(Family::ClientCrash, per_mille(8)) * self.storing(client);
         if self.clients[client as usize].machine.is_some() && self.happens(Kind::CrashAnytime, entity, weight) {
             self.crash_client(client);
         }
