@@ -10,12 +10,14 @@ pub use replica::Holding;
 use crate::entity::Entity;
 use crate::plan::{Plan, WINDOW_BYTES, client_id};
 use crate::postgres::Postgres;
+use dormouse_core::change::{Relation, Scope};
 use dormouse_core::position::{Era, Lsn, Position, Waypoint};
 use dormouse_core::session::{ClientId, Epoch};
 use dormouse_core::time::Timestamp;
 use dormouse_core::wire::ServerMessage;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What the product promises.
@@ -80,6 +82,8 @@ struct ClientTruth {
     greeted: Lsn,
     /// How far a thin client has received everything since its first start.
     thin: Option<Waypoint>,
+    /// What it may see.
+    scope: Scope,
 }
 
 /// Everything the oracles remember.
@@ -100,7 +104,9 @@ impl Oracle {
     #[must_use]
     pub fn new(plan: &Plan) -> Self {
         Self {
-            clients: vec![ClientTruth::default(); plan.clients() as usize],
+            clients: (0..plan.clients())
+                .map(|client| ClientTruth { scope: plan.scope(client), ..ClientTruth::default() })
+                .collect(),
             numbers: (0..plan.clients()).map(|client| (client_id(client), client as usize)).collect(),
             epochs: BTreeMap::new(),
             honest: plan.size.clients() as usize,
@@ -122,6 +128,29 @@ impl Oracle {
     fn note_held(&mut self, client: usize, waypoint: &Waypoint) {
         let most = self.clients[client].held.entry(waypoint.era).or_default();
         *most = waypoint.position.max(*most);
+    }
+
+    /// A message is sent to a client.
+    ///
+    /// # Errors
+    /// When it holds rows of a table that the client may not see.
+    pub fn scoped(&self, client: u8, message: &ServerMessage) -> Checked {
+        let Some(truth) = self.clients.get(client as usize).filter(|_| (client as usize) < self.honest) else {
+            return Ok(());
+        };
+        let foreign = |relation: &&Arc<Relation>| !truth.scope.includes(relation);
+        let found = match message {
+            ServerMessage::Chunk { chunk, .. } => Some(&chunk.relation).filter(foreign),
+            ServerMessage::Page(page) | ServerMessage::Seam { page: Some(page), .. } => {
+                let changed = page.transactions.iter().flat_map(|transaction| transaction.changes.iter());
+                changed.filter_map(|change| page.relation(change.relation())).find(foreign)
+            }
+            _ => None,
+        };
+        match found {
+            Some(relation) => broken(Promise::Scoped, "scope", format!("rows of {} are sent to it", relation.name)),
+            None => Ok(()),
+        }
     }
 
     /// So many bytes are on their way to one session.

@@ -3,6 +3,7 @@
 use crate::chooser::{Chooser, Kind};
 use crate::entity::Entity;
 use crate::scenario::{Held, Scenario};
+use dormouse_core::change::Scope;
 use dormouse_core::client::{self, Mode};
 use dormouse_core::position::Lsn;
 use dormouse_core::safeguard::Safeguards;
@@ -129,6 +130,8 @@ families! {
     Overlap = 24 of 2,
     /// Credentials run out.
     Credentials = 26 of 3,
+    /// Clients see some tables only.
+    Narrow = 27 of 3,
 }
 
 /// Which families are on.
@@ -242,6 +245,13 @@ impl Plan {
         self.has(Family::Thin) && client % 2 == 1 && !self.is_attacker(client)
     }
 
+    /// What a client sees: everything, or one table.
+    #[must_use]
+    pub fn scope(&self, client: u8) -> Scope {
+        let narrow = self.has(Family::Narrow) && client.is_multiple_of(2) && !self.is_attacker(client);
+        if narrow { Scope::tables([format!("public.t{}", client / 2 % 2)]) } else { Scope::All }
+    }
+
     /// The model's settings.
     #[must_use]
     pub fn postgres(&self) -> crate::postgres::Config {
@@ -317,6 +327,7 @@ impl Plan {
     #[must_use]
     pub fn client(&self, client: u8) -> client::Config {
         client::Config {
+            scope: self.scope(client),
             mode: if self.is_thin(client) { Mode::Thin } else { Mode::Replica },
             seed: self.seed ^ u64::from(client) << 16,
             ack_every: Duration::from_millis(150),

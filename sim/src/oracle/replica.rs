@@ -1,8 +1,8 @@
 //! Complete, Ordered, Atomic: what a client shows is what the database held at the place where the client stands.
 
 use super::{Checked, Oracle, Promise, broken};
-use crate::postgres::{Postgres, Verdict};
-use dormouse_core::change::{Page, Scope};
+use crate::postgres::{Commit, Postgres, Verdict};
+use dormouse_core::change::{Page, Scope, Transaction};
 use dormouse_core::position::{Lsn, Waypoint};
 use dormouse_core::store::{Held, StoreRequest};
 
@@ -56,6 +56,7 @@ impl Oracle {
         if let Some(staged) = &held.staged {
             self.note_held(client as usize, staged);
         }
+        let scope = &self.clients[client as usize].scope;
         if held.anomalies > before.anomalies {
             let event =
                 format!("{} changes did not fit the rows, after {:?}", held.anomalies - before.anomalies, held.shown);
@@ -79,9 +80,9 @@ impl Oracle {
             return broken(Promise::Ordered, "monotone", event);
         }
         if let (StoreRequest::ApplyPage { page }, Some(from)) = (request, from) {
-            exactly(postgres, from.position.commit_lsn, shown.position.commit_lsn, page)?;
+            exactly(postgres, from.position.commit_lsn, shown.position.commit_lsn, page, scope)?;
         }
-        judge(postgres, shown, held.sum)
+        judge(postgres, shown, held.sum, scope)
     }
 
     /// A thin client handed a page over.
@@ -112,7 +113,8 @@ impl Oracle {
                 .find(|lsn| *lsn < first.commit_lsn)
                 .unwrap_or(Lsn::ZERO)
         });
-        exactly(postgres, first.max(page.after.commit_lsn), page.through.position.commit_lsn, page)
+        let scope = &self.clients[client as usize].scope;
+        exactly(postgres, first.max(page.after.commit_lsn), page.through.position.commit_lsn, page, scope)
     }
 
     /// A thin client got everything.
@@ -125,7 +127,7 @@ impl Oracle {
         if truth.thin.is_none_or(|mark| mark.era != at.era || mark.position < at.position) {
             truth.thin = Some(*at);
         }
-        judge(postgres, at, sum)
+        judge(postgres, at, sum, &self.clients[client as usize].scope)
     }
 }
 
@@ -142,12 +144,19 @@ fn is_boundary(postgres: &Postgres, shown: &Waypoint) -> Checked {
     }
 }
 
-/// A page holds exactly the commits between two places, each whole.
-fn exactly(postgres: &Postgres, after: Lsn, through: Lsn, page: &Page) -> Checked {
+/// A page holds exactly the commits between two places that changed something in scope, each whole.
+fn exactly(postgres: &Postgres, after: Lsn, through: Lsn, page: &Page, scope: &Scope) -> Checked {
+    let seen = |commit: &Commit| commit.changes.iter().filter(|change| scope.includes(&change.relation)).count();
     let all = postgres.commits();
     let first = all.partition_point(|commit| commit.commit_lsn <= after);
     let expected = all[first..].iter().take_while(|commit| commit.commit_lsn <= through);
-    let mut given = page.transactions.iter();
+    let expected = expected.filter(|commit| seen(commit) > 0);
+    // The last piece of a large transaction is sent even when nothing of it is in scope: it ends the transaction.
+    let foreign = |transaction: &Transaction| {
+        transaction.changes.is_empty()
+            && postgres.commit_at(transaction.commit_lsn).is_some_and(|commit| seen(commit) == 0)
+    };
+    let mut given = page.transactions.iter().filter(|transaction| !foreign(transaction));
     for commit in expected {
         let Some(transaction) = given.next() else {
             let event = format!("{} is missing between {after} and {through}", commit.commit_lsn);
@@ -161,10 +170,9 @@ fn exactly(postgres: &Postgres, after: Lsn, through: Lsn, page: &Page) -> Checke
             let event = format!("{} is said to be {}, not {}", commit.commit_lsn, transaction.xid, commit.xid);
             return broken(Promise::Complete, "xid", event);
         }
-        let whole = transaction.first > 0 || transaction.changes.len() == commit.changes.len();
+        let whole = transaction.first > 0 || transaction.changes.len() == seen(commit);
         if !whole {
-            let event =
-                format!("{} has {} of {} changes", commit.commit_lsn, transaction.changes.len(), commit.changes.len());
+            let event = format!("{} has {} of {} changes", commit.commit_lsn, transaction.changes.len(), seen(commit));
             return broken(Promise::Atomic, "once", event);
         }
     }
@@ -177,8 +185,8 @@ fn exactly(postgres: &Postgres, after: Lsn, through: Lsn, page: &Page) -> Checke
     }
 }
 
-fn judge(postgres: &Postgres, shown: &Waypoint, sum: u128) -> Checked {
-    match postgres.judge_sum(shown, sum, &Scope::All) {
+fn judge(postgres: &Postgres, shown: &Waypoint, sum: u128, scope: &Scope) -> Checked {
+    match postgres.judge_sum(shown, sum, scope) {
         Verdict::Right | Verdict::Altered => Ok(()),
         Verdict::Wrong { expected } => {
             let event = format!("at {} it shows {sum:x}, the tables held {expected:x}", shown.position);

@@ -271,12 +271,14 @@ impl World {
             connection.sent = None;
         }
         let allowed = self.oracle.allowed(self.now, connection.credential_until, message);
+        let scoped = self.oracle.scoped(connection.client, message);
         let chained = self.oracle.sent(&mut connection.sent, message);
         connection.in_flight += weight;
         let verdict = self.oracle.in_flight(connection.in_flight);
         self.verdict(Entity::Hub(hub), verdict);
         self.verdict(Entity::Hub(hub), chained);
         self.verdict(Entity::Hub(hub), allowed);
+        self.verdict(Entity::Hub(hub), scoped);
         self.push_weighed(id, frame, (life, weight));
     }
 
