@@ -8,6 +8,7 @@ mod conformance;
 mod demo;
 mod doctor;
 mod end_to_end;
+mod formats;
 mod hostile;
 mod library;
 mod observability;

@@ -1,6 +1,10 @@
-//! The protocol between server and client, version 1: typed messages here, their JSON.
+//! The protocol between server and client, version 1: typed messages here, their forms on the wire below.
 
+pub mod binary;
+mod format;
 pub mod json;
+
+pub use format::Format;
 
 use crate::change::{Chunk, Page, Relation, Scope};
 use crate::fault::{PeerFault, ResyncReason};
@@ -9,9 +13,6 @@ use crate::session::{BackfillId, ClientId};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::sync::Arc;
-
-/// The WebSocket subprotocol of this version with JSON frames.
-pub const SUBPROTOCOL_JSON: &str = "dormouse.v1.json";
 
 /// From client to server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -82,7 +82,9 @@ export class Replica {
   #dial() {
     this.#timer = null;
     this.#enter("connecting");
-    const socket = new WebSocket(this.#url, "dormouse.v1.json");
+    const socket = new WebSocket(this.#url, ["dormouse.v1.json.deflate", "dormouse.v1.json"]);
+    socket.binaryType = "arraybuffer";
+    let before = Promise.resolve(); // What came earlier is taken first, however long it takes to inflate.
     this.#socket = socket;
     this.#heardAt = Date.now();
     socket.onopen = () => this.#send({
@@ -92,7 +94,13 @@ export class Replica {
     socket.onmessage = ({ data }) => {
       if (socket !== this.#socket) return; // It crossed our own close.
       this.#heardAt = Date.now();
-      if (data !== "pong") this.#receive(JSON.parse(data), data.length);
+      before = before.then(async () => {
+        const text = typeof data === "string" ? data : await inflate(data);
+        if (socket === this.#socket && text !== "pong") this.#receive(JSON.parse(text), text.length);
+      }).catch((why) => {
+        console.error(why);
+        if (socket === this.#socket) this.#comeBack();
+      });
     };
     socket.onclose = () => { if (socket === this.#socket) this.#comeBack(); };
   }
@@ -268,4 +276,7 @@ function shapeOf({ relation, columns }) {
     keyOfKey: (values) => JSON.stringify(values),
     keyOfRow: (row) => JSON.stringify(keys.map((name) => row[name])),
   };
-}
+}/** The text of a deflated message. */
+const inflate = (bytes) => new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate-raw"))).text();
+
+

@@ -66,6 +66,7 @@ use dormouse_core::client::{ClientPhase, Config, Notice};
 use dormouse_core::fault::{Failure, PeerFault};
 use dormouse_core::position::{Era, Position, Waypoint};
 use dormouse_core::session::ClientId;
+pub use dormouse_core::wire::Format;
 use dormouse_core::wire::Secret;
 use driver::{Command, Life};
 use std::path::PathBuf;
@@ -90,6 +91,8 @@ pub struct Options {
     pub security: Security,
     /// Who the client is, what it wants, and its times. Its credential is sent as a bearer in a header, and in no message.
     pub config: Config,
+    /// How messages travel, if the server speaks it; else as plain JSON, which every server speaks.
+    pub format: Format,
 }
 
 /// An address or client id that cannot be used.
@@ -110,6 +113,7 @@ impl Options {
             address,
             security: Security::default(),
             config: Config { seed: rand::random(), ..Config::new(client) },
+            format: Format::Binary,
         })
     }
 
@@ -117,6 +121,13 @@ impl Options {
     #[must_use]
     pub fn with_tables(mut self, tables: impl IntoIterator<Item = String>) -> Self {
         self.config.scope = Scope::tables(tables);
+        self
+    }
+
+    /// The same with another format than [`Format::Binary`]. Those that deflate are for thin lines: they cost both ends time.
+    #[must_use]
+    pub const fn with_format(mut self, format: Format) -> Self {
+        self.format = format;
         self
     }
 

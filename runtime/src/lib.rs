@@ -42,6 +42,7 @@ pub mod clock;
 pub mod config;
 #[cfg(feature = "server")]
 pub mod db;
+mod deflate;
 #[cfg(feature = "server")]
 pub mod demo;
 #[cfg(feature = "server")]

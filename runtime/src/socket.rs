@@ -5,16 +5,19 @@
 
 mod frame;
 mod outbox;
+mod pack;
 mod pipe;
 
-pub use frame::{encode_close, encode_message, encode_text};
+pub use frame::{ChunkBody, encode_close, encode_message, encode_text};
 pub use outbox::{Outbox, Overflow};
 
 use async_tungstenite::WebSocketStream;
 use async_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use async_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
+use bytes::Bytes;
 use dormouse_core::hub::ClosedReason;
 use dormouse_core::limits::CLIENT_FRAME_BYTES_MAX;
+use dormouse_core::wire::Format;
 use futures::StreamExt;
 use pipe::Pipe;
 use std::pin::Pin;
@@ -34,6 +37,8 @@ const LINGER: Duration = Duration::from_secs(2);
 pub enum Heard {
     /// A text message.
     Text(Utf8Bytes),
+    /// A binary message, in a format that has them.
+    Binary(Bytes),
     /// A frame over [`CLIENT_FRAME_BYTES_MAX`].
     TooLarge,
     /// Bytes that are no WebSocket frames, or frames that carry no text.
@@ -54,8 +59,9 @@ pub struct Socket<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Socket<S> {
-    /// Takes over a connection after its upgrade; `read_ahead` came with the request. Silence longer than `silence` ends it.
-    pub async fn new(stream: S, read_ahead: Vec<u8>, silence: Duration) -> Self {
+    /// Takes over a connection after its upgrade, which agreed on a format; `read_ahead` came with the request. Silence longer than
+    /// `silence` ends it.
+    pub async fn new(stream: S, read_ahead: Vec<u8>, format: Format, silence: Duration) -> Self {
         let config = WebSocketConfig::default()
             .read_buffer_size(4096)
             .write_buffer_size(0)
@@ -64,7 +70,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Socket<S> {
         let pipe = Pipe::new(stream);
         let stream = WebSocketStream::from_partially_read(pipe, read_ahead, Role::Server, Some(config)).await;
         let timer = Box::pin(tokio::time::sleep(silence));
-        Self { stream, outbox: Arc::default(), heard_at: Instant::now(), silence, timer }
+        Self { stream, outbox: Arc::new(Outbox::new(format)), heard_at: Instant::now(), silence, timer }
     }
 
     /// Where frames for this socket are put.
@@ -147,6 +153,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Socket<S> {
                 None
             }
             Some(Ok(Message::Text(text))) => Some(Heard::Text(text)),
+            Some(Ok(Message::Binary(bytes))) if self.outbox.format().is_binary() => Some(Heard::Binary(bytes)),
             Some(Ok(Message::Binary(_))) => Some(Heard::Garbage("binary frames are not part of this protocol".into())),
             Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => None,
             Some(Ok(Message::Close(_))) | None => Some(Heard::Gone(ClosedReason::Peer)),

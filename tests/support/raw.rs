@@ -8,7 +8,7 @@ use async_tungstenite::tungstenite::http::HeaderValue;
 use async_tungstenite::tungstenite::{Error, Message};
 use dormouse_core::fault::FaultCode;
 use dormouse_core::wire::json::{ServerDecoder, encode_client};
-use dormouse_core::wire::{ClientMessage, SUBPROTOCOL_JSON, ServerMessage};
+use dormouse_core::wire::{ClientMessage, Format, ServerMessage};
 use futures::StreamExt;
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -24,7 +24,7 @@ pub struct Raw {
 impl Raw {
     /// Opens a connection of the protocol's present version.
     pub async fn dial(port: u16) -> Self {
-        Self::dial_as(port, SUBPROTOCOL_JSON).await.expect("the server takes the connection")
+        Self::dial_as(port, Format::Json.subprotocol()).await.expect("the server takes the connection")
     }
 
     /// Opens a connection of some version, if the server does.

@@ -13,7 +13,7 @@ mod rows;
 mod tests;
 
 pub use decode::{ServerDecoder, decode_client};
-pub use encode::{encode_client, encode_server};
+pub use encode::{chunk_body, chunk_head, encode_client, encode_server};
 pub use object::{key_object, row_object};
 
 use crate::change::Scope;

@@ -1,6 +1,7 @@
 //! One dialled connection: connects, greets WebSocket to WebSocket, then carries frames both ways.
 
 use super::{OpenError, Options, Stream as Open};
+use crate::deflate::{DEFLATED, unpack};
 use async_tungstenite::tokio::{TokioAdapter, client_async_with_config};
 use async_tungstenite::tungstenite::client::IntoClientRequest;
 use async_tungstenite::tungstenite::handshake::client::Request;
@@ -11,8 +12,8 @@ use async_tungstenite::{WebSocketReceiver, WebSocketSender, WebSocketStream};
 use dormouse_core::client::{Input, SocketId};
 use dormouse_core::fault::{FaultCode, Malformed, PeerFault};
 use dormouse_core::limits::SERVER_FRAME_BYTES_MAX;
-use dormouse_core::wire::json::{ServerDecoder, encode_client};
-use dormouse_core::wire::{ClientMessage, SUBPROTOCOL_JSON, ServerMessage};
+use dormouse_core::wire::json::{self, ServerDecoder};
+use dormouse_core::wire::{ClientMessage, Format, ServerMessage, binary};
 use futures::StreamExt;
 use std::time::Duration;
 use tokio::sync::mpsc::{Receiver, Sender};
@@ -36,11 +37,11 @@ pub(super) async fn run(socket: SocketId, options: Options, inputs: Sender<Input
         () = closed(&mut outbox) => return,
     };
     let why = match dialled {
-        Ok(stream) => {
+        Ok((stream, format)) => {
             if inputs.send(Input::Connected { socket }).await.is_err() {
                 return;
             }
-            pump(socket, stream, &inputs, &mut outbox).await
+            pump(socket, stream, format, &inputs, &mut outbox).await
         }
         Err(DialError::Unreachable(why)) => Some(why),
         Err(DialError::Refused(fault)) => {
@@ -104,7 +105,7 @@ fn refusal(response: &Response<Option<Vec<u8>>>) -> DialError {
     DialError::Refused(PeerFault::new(code, message))
 }
 
-async fn dial(options: &Options) -> Result<WebSocketStream<Stream>, DialError> {
+async fn dial(options: &Options) -> Result<(WebSocketStream<Stream>, Format), DialError> {
     let stream = options.security.open(&options.address).await?;
     let config = WebSocketConfig::default()
         .read_buffer_size(16 * 1024)
@@ -112,14 +113,20 @@ async fn dial(options: &Options) -> Result<WebSocketStream<Stream>, DialError> {
         .max_write_buffer_size(1024 * 1024)
         .max_message_size(Some(SERVER_FRAME_BYTES_MAX))
         .max_frame_size(Some(SERVER_FRAME_BYTES_MAX));
-    let (stream, _) = client_async_with_config(request(options)?, stream, Some(config)).await?;
-    Ok(stream)
+    let (stream, response) = client_async_with_config(request(options)?, stream, Some(config)).await?;
+    let agreed = response.headers().get(header::SEC_WEBSOCKET_PROTOCOL).and_then(|agreed| agreed.to_str().ok());
+    Ok((stream, agreed.and_then(Format::of_subprotocol).unwrap_or_default()))
 }
 
 fn request(options: &Options) -> Result<Request, DialError> {
     let mut request = options.address.to_string().into_client_request()?;
     let headers = request.headers_mut();
-    headers.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL_JSON));
+    // Every server speaks plain JSON.
+    let formats = match options.format {
+        Format::Json => HeaderValue::from_static(Format::Json.subprotocol()),
+        format => HeaderValue::from_str(&format!("{format}, {}", Format::Json)).expect("subprotocols are plain words"),
+    };
+    headers.insert(header::SEC_WEBSOCKET_PROTOCOL, formats);
     if let Some(credential) = &options.config.token {
         let value = HeaderValue::from_str(&format!("Bearer {credential}"));
         let mut value = value.map_err(|_| {
@@ -138,11 +145,12 @@ fn request(options: &Options) -> Result<Request, DialError> {
 async fn pump(
     socket: SocketId,
     stream: WebSocketStream<Stream>,
+    format: Format,
     inputs: &Sender<Input>,
     outbox: &mut Receiver<Outgoing>,
 ) -> Option<String> {
     let (mut sender, mut receiver) = stream.split();
-    let mut decoder = ServerDecoder::default();
+    let mut decoder = Decoder { shapes: ServerDecoder::default(), format };
     let mut going = Vec::with_capacity(16);
     loop {
         tokio::select! {
@@ -156,10 +164,32 @@ async fn pump(
                     let _ = tokio::time::timeout(GOODBYE, say_goodbye(sender, receiver)).await;
                     return None;
                 }
-                if let Err(error) = send(&mut sender, &mut going).await {
+                if let Err(error) = send(&mut sender, format, &mut going).await {
                     return Some(error.to_string());
                 }
             }
+        }
+    }
+}
+
+/// What the messages of one connection are read with.
+struct Decoder {
+    shapes: ServerDecoder,
+    format: Format,
+}
+
+impl Decoder {
+    fn binary(&mut self, bytes: &[u8]) -> Result<ServerMessage, Malformed> {
+        let malformed = |why: &str| Malformed { why: why.into() };
+        let inflate = |bytes| unpack(bytes, SERVER_FRAME_BYTES_MAX).map_err(malformed);
+        match (self.format, bytes) {
+            (Format::Json, _) => Err(malformed("a binary message, where the format agreed on has only text")),
+            (Format::JsonDeflate, packed) => {
+                let text = String::from_utf8(inflate(packed)?).map_err(|_| malformed("a text is not UTF-8"))?;
+                self.shapes.decode(&text)
+            }
+            (Format::BinaryDeflate, [DEFLATED, packed @ ..]) => binary::decode_server(&inflate(packed)?, &self.shapes),
+            (Format::Binary | Format::BinaryDeflate, plain) => binary::decode_server(plain, &self.shapes),
         }
     }
 }
@@ -170,15 +200,14 @@ enum Heard {
     End(String),
 }
 
-fn hear(socket: SocketId, frame: Option<Result<Message, WsError>>, decoder: &mut ServerDecoder) -> Heard {
+fn hear(socket: SocketId, frame: Option<Result<Message, WsError>>, decoder: &mut Decoder) -> Heard {
     match frame {
         Some(Ok(Message::Text(text))) if text.as_str() == "pong" => Heard::Input(Box::new(Input::Heard { socket })),
         Some(Ok(Message::Text(text))) => {
-            Heard::Input(Box::new(Input::Received { socket, message: decoder.decode(&text) }))
+            Heard::Input(Box::new(Input::Received { socket, message: decoder.shapes.decode(&text) }))
         }
-        Some(Ok(Message::Binary(_))) => {
-            let why = "a binary frame, where this version has only text".into();
-            Heard::Input(Box::new(Input::Received { socket, message: Err(Malformed { why }) }))
+        Some(Ok(Message::Binary(bytes))) => {
+            Heard::Input(Box::new(Input::Received { socket, message: decoder.binary(&bytes) }))
         }
         Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => Heard::Nothing,
         Some(Ok(Message::Close(Some(close)))) => Heard::End(format!("closed by the server: {}", close.reason)),
@@ -187,13 +216,16 @@ fn hear(socket: SocketId, frame: Option<Result<Message, WsError>>, decoder: &mut
     }
 }
 
-async fn send(sender: &mut WebSocketSender<Stream>, going: &mut Vec<Outgoing>) -> Result<(), WsError> {
+async fn send(sender: &mut WebSocketSender<Stream>, format: Format, going: &mut Vec<Outgoing>) -> Result<(), WsError> {
     for outgoing in going.drain(..) {
-        let text = match outgoing {
-            Outgoing::Message(message) => encode_client(&message),
-            Outgoing::Ping => "ping".into(),
+        let message = match outgoing {
+            Outgoing::Message(message) => match format.is_binary().then(|| binary::encode_client(&message)).flatten() {
+                Some(bytes) => Message::binary(bytes),
+                None => Message::text(json::encode_client(&message)),
+            },
+            Outgoing::Ping => Message::text("ping"),
         };
-        sender.send(Message::text(text)).await?;
+        sender.send(message).await?;
     }
     Ok(())
 }

@@ -14,7 +14,7 @@ use dormouse_core::row::{Row, Value};
 use dormouse_core::session::{BackfillId, ClientId};
 use dormouse_core::store::MemoryStore;
 use dormouse_core::wire::json::{decode_client, encode_server};
-use dormouse_core::wire::{ClientMessage, Resume, SUBPROTOCOL_JSON, ServerMessage};
+use dormouse_core::wire::{ClientMessage, Format, Resume, ServerMessage};
 use dormouse_core::xid::Xid;
 use futures::StreamExt;
 use std::sync::Arc;
@@ -29,8 +29,10 @@ impl Socket {
         #[expect(clippy::result_large_err, reason = "the library's own type")]
         let answer = |request: &Request, mut response: Response| {
             assert_eq!(request.headers()["authorization"], "Bearer secret");
-            assert_eq!(request.headers()["sec-websocket-protocol"], SUBPROTOCOL_JSON);
-            response.headers_mut().insert("sec-websocket-protocol", HeaderValue::from_static(SUBPROTOCOL_JSON));
+            // This server speaks plain JSON only, like one from before there were other formats.
+            assert_eq!(request.headers()["sec-websocket-protocol"], "dormouse.v1.binary, dormouse.v1.json");
+            let json = HeaderValue::from_static(Format::Json.subprotocol());
+            response.headers_mut().insert("sec-websocket-protocol", json);
             Ok(response)
         };
         Self(accept_hdr_async(stream, answer).await.expect("it is a WebSocket"))

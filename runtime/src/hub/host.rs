@@ -10,7 +10,6 @@ use crate::db::Database;
 use crate::drive::{self, Host, Settled, Step};
 use crate::replication;
 use crate::socket::{encode_close, encode_message};
-use bytes::Bytes;
 use dormouse_core::ask::{Answer, Ask, Question};
 use dormouse_core::fault::{Failure, FaultCode, PeerFault};
 use dormouse_core::history::Announcement;
@@ -221,21 +220,23 @@ impl Host for HubHost {
 
 impl HubHost {
     fn send(&mut self, to: &Recipients, message: &Arc<ServerMessage>) {
-        let frame = self.frames.of(message);
-        self.tally.sent(to, message, frame.len());
-        match to {
-            Recipients::One(session) => self.push(*session, frame),
-            Recipients::Many(sessions) => sessions.iter().for_each(|session| self.push(*session, frame.clone())),
+        let Self { frames, sockets, tally, surroundings, .. } = self;
+        let sessions = match to {
+            Recipients::One(session) => std::slice::from_ref(session),
+            Recipients::Many(sessions) => sessions,
+        };
+        let mut bytes = 0;
+        for session in sessions {
+            let Some(entry) = sockets.get_mut(*session) else { continue }; // It closed while the hub worked for it.
+            let frame = frames.of(message, entry.outbox.format(), sessions.len() > 1);
+            bytes += frame.len();
+            if entry.outbox.push(frame).is_err() {
+                tracing::warn!(%session, "a client that acknowledges without reading is closed");
+                surroundings.metrics.refused(FaultCode::TooSlow);
+                entry.outbox.close([encode_close(Some(FaultCode::TooSlow))]); // Its task tells us that it is gone.
+            }
         }
-    }
-
-    fn push(&mut self, session: SessionId, frame: Bytes) {
-        let Some(entry) = self.sockets.get_mut(session) else { return }; // It closed while the hub worked for it.
-        if entry.outbox.push(frame).is_err() {
-            tracing::warn!(%session, "a client that acknowledges without reading is closed");
-            self.surroundings.metrics.refused(FaultCode::TooSlow);
-            entry.outbox.close([encode_close(Some(FaultCode::TooSlow))]); // Its task tells us that it is gone.
-        }
+        tally.sent(sessions.len(), message, bytes);
     }
 
     fn close(&mut self, session: SessionId, fault: Option<PeerFault>) {
@@ -245,7 +246,7 @@ impl HubHost {
             self.surroundings.metrics.refused(code);
         }
         tracing::debug!(%session, code = code.map(FaultCode::as_str), "a session is closed");
-        let farewell = fault.map(|fault| encode_message(&ServerMessage::Fault(fault)));
+        let farewell = fault.map(|fault| encode_message(&ServerMessage::Fault(fault), entry.outbox.format()));
         entry.outbox.close(farewell.into_iter().chain([encode_close(code)]));
     }
 

@@ -2,7 +2,6 @@
 
 use crate::metrics::HubCounts;
 use dormouse_core::history::Announcement;
-use dormouse_core::hub::Recipients;
 use dormouse_core::time::Timestamp;
 use dormouse_core::wire::ServerMessage;
 use std::time::Duration;
@@ -41,13 +40,11 @@ impl Tally {
         }
     }
 
-    pub(super) fn sent(&mut self, to: &Recipients, message: &ServerMessage, frame_bytes: usize) {
-        let recipients = match to {
-            Recipients::One(_) => 1,
-            Recipients::Many(sessions) => sessions.len() as u64,
-        };
+    /// A message was put on the way to some sessions, as frames of so many bytes together.
+    pub(super) fn sent(&mut self, recipients: usize, message: &ServerMessage, bytes: usize) {
+        let recipients = recipients as u64;
         self.frames += recipients;
-        self.bytes += recipients * frame_bytes as u64;
+        self.bytes += bytes as u64;
         match message {
             ServerMessage::Resync { reason } => self.counts.resynced(*reason),
             ServerMessage::Chunk { n: 0, .. } | ServerMessage::Seam { n: 0, complete: None, .. } => {

@@ -9,8 +9,9 @@ use dormouse_core::hub::ClosedReason;
 use dormouse_core::limits::CLIENT_FRAME_BYTES_MAX;
 use dormouse_core::session::{ClientId, SessionId};
 use dormouse_core::time::Timestamp;
+use dormouse_core::wire::binary;
 use dormouse_core::wire::json::decode_client;
-use dormouse_core::wire::{ClientMessage, Hello, ServerMessage};
+use dormouse_core::wire::{ClientMessage, Format, Hello, ServerMessage};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -26,9 +27,10 @@ pub(super) async fn attend<S: AsyncRead + AsyncWrite + Send + Unpin>(
     peer: IpAddr,
     stream: S,
     read_ahead: Vec<u8>,
+    format: Format,
     proof: Proof,
 ) {
-    let mut socket = Socket::new(stream, read_ahead, door.silence).await;
+    let mut socket = Socket::new(stream, read_ahead, format, door.silence).await;
     let mut changes = door.access.changes();
     let fault = match Box::pin(greet(door, &mut socket, proof)).await {
         Ok(guest) => listen(door, &mut socket, guest, &mut changes).await,
@@ -41,7 +43,7 @@ pub(super) async fn attend<S: AsyncRead + AsyncWrite + Send + Unpin>(
         if code == FaultCode::Unauthorized {
             door.limits.failed(peer);
         }
-        socket.outbox().close([encode_message(&ServerMessage::Fault(fault)), encode_close(Some(code))]);
+        socket.outbox().close([encode_message(&ServerMessage::Fault(fault), format), encode_close(Some(code))]);
     }
     Box::pin(socket.finish()).await;
 }
@@ -89,6 +91,7 @@ fn hello(heard: Heard) -> Result<Hello, Option<PeerFault>> {
             Ok(_) => Err(Some(malformed("the first message must be a greeting (`hello`)".into()))),
             Err(Malformed { why }) => Err(Some(malformed(why))),
         },
+        Heard::Binary(_) => Err(Some(malformed("the first message must be a greeting (`hello`), as text".into()))),
         Heard::TooLarge => Err(Some(too_large())),
         Heard::Garbage(why) => Err(Some(malformed(why))),
         Heard::Gone(_) | Heard::Finished => Err(None),
@@ -126,6 +129,10 @@ async fn listen<S: AsyncRead + AsyncWrite + Send + Unpin>(
                     guest.hub.tell(Event::Received { session, message }).await;
                 }
             },
+            Heard::Binary(bytes) => {
+                let (session, message) = (guest.session, binary::decode_client(&bytes));
+                guest.hub.tell(Event::Received { session, message }).await;
+            }
             Heard::TooLarge => break (ClosedReason::Broken, Some(too_large())),
             Heard::Garbage(why) => break (ClosedReason::Broken, Some(PeerFault::new(FaultCode::Malformed, why))),
             Heard::Gone(reason) => break (reason, None),

@@ -8,7 +8,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::Response;
 use dormouse_core::fault::{FaultCode, PeerFault};
-use dormouse_core::wire::SUBPROTOCOL_JSON;
+use dormouse_core::wire::Format;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use std::sync::Arc;
@@ -35,6 +35,7 @@ pub(super) async fn upgrade(State(door): State<Arc<Door>>, mut request: Request)
             return refusal.into_response();
         }
     };
+    let format = accepted.format;
     let upgrading = hyper::upgrade::on(&mut request);
     let tasks = door.tasks.clone();
     tasks.spawn(async move {
@@ -43,11 +44,12 @@ pub(super) async fn upgrade(State(door): State<Arc<Door>>, mut request: Request)
                 // The stream below hyper is attended to directly. A plain one, being the most frequent, is looked for first.
                 match unwrap::<TcpStream>(upgraded) {
                     Ok((stream, read_ahead)) => {
-                        attend::attend(&door, place.peer, stream, read_ahead, accepted.proof).await;
+                        attend::attend(&door, place.peer, stream, read_ahead, format, accepted.proof).await;
                     }
                     Err(upgraded) => match unwrap::<TlsStream<TcpStream>>(upgraded) {
                         Ok((stream, read_ahead)) => {
-                            Box::pin(attend::attend(&door, place.peer, stream, read_ahead, accepted.proof)).await;
+                            Box::pin(attend::attend(&door, place.peer, stream, read_ahead, format, accepted.proof))
+                                .await;
                         }
                         Err(_) => tracing::error!("a connection is neither TCP nor TLS"),
                     },
@@ -62,7 +64,7 @@ pub(super) async fn upgrade(State(door): State<Arc<Door>>, mut request: Request)
         .header(header::CONNECTION, "Upgrade")
         .header(header::UPGRADE, "websocket")
         .header(header::SEC_WEBSOCKET_ACCEPT, accepted.answer)
-        .header(header::SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL_JSON)
+        .header(header::SEC_WEBSOCKET_PROTOCOL, format.subprotocol())
         .body(Body::empty())
         .expect("these headers are valid")
 }
@@ -75,6 +77,7 @@ fn unwrap<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(upgraded: Upgraded
 
 struct Accepted {
     answer: String,
+    format: Format,
     proof: Proof,
 }
 
@@ -93,13 +96,15 @@ async fn judge(door: &Door, headers: &HeaderMap) -> Result<Accepted, Refusal> {
     if text(headers, &header::SEC_WEBSOCKET_VERSION) != Some("13") {
         return Err(not_a_websocket("this address speaks version 13 of WebSocket only"));
     }
-    if !names(headers, &header::SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL_JSON) {
-        let message = format!("the subprotocol must be one that this server speaks: {SUBPROTOCOL_JSON}");
+    // The client names those that it speaks, the one it likes best first.
+    let Some(format) = words(headers, &header::SEC_WEBSOCKET_PROTOCOL).find_map(Format::of_subprotocol) else {
+        let spoken = Format::ALL.map(Format::subprotocol).join(", ");
+        let message = format!("the subprotocol must be one that this server speaks: {spoken}");
         return Err(PeerFault::new(FaultCode::UnknownVersion, message).into());
-    }
+    };
     door.access.judge_origin(text(headers, &header::ORIGIN), text(headers, &header::HOST))?;
     let proof = door.access.judge(bearer(headers)?).await?;
-    Ok(Accepted { answer: derive_accept_key(key.as_bytes()), proof })
+    Ok(Accepted { answer: derive_accept_key(key.as_bytes()), format, proof })
 }
 
 fn bearer(headers: &HeaderMap) -> Result<Option<&str>, PeerFault> {
@@ -116,8 +121,13 @@ fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
 
 /// Whether a header that lists words has this one.
 fn names(headers: &HeaderMap, name: &HeaderName, word: &str) -> bool {
+    words(headers, name).any(|one| one.eq_ignore_ascii_case(word))
+}
+
+/// The words that a header lists, in order.
+fn words<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
     let lists = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
-    lists.flat_map(|list| list.split(',')).any(|one| one.trim().eq_ignore_ascii_case(word))
+    lists.flat_map(|list| list.split(',')).map(str::trim)
 }
 
 fn not_a_websocket(message: &str) -> Refusal {

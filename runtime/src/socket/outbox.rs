@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use dormouse_core::limits::SESSION_BYTES_MAX;
+use dormouse_core::wire::Format;
 use futures::task::AtomicWaker;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
@@ -14,6 +15,7 @@ const FRAMES_MAX: usize = 16_384;
 /// The frames that wait for one socket. It has no capacity while nothing waits.
 #[derive(Debug, Default)]
 pub struct Outbox {
+    format: Format,
     waiting: Mutex<Waiting>,
     waker: AtomicWaker,
 }
@@ -30,6 +32,18 @@ struct Waiting {
 pub struct Overflow;
 
 impl Outbox {
+    /// The empty outbox of a connection that agreed on a format.
+    #[must_use]
+    pub fn new(format: Format) -> Self {
+        Self { format, ..Self::default() }
+    }
+
+    /// How messages are encoded for it.
+    #[must_use]
+    pub const fn format(&self) -> Format {
+        self.format
+    }
+
     /// Adds a frame, unless the socket is closed.
     ///
     /// # Errors

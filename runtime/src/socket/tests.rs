@@ -10,7 +10,7 @@ type Peer = WebSocketStream<TokioAdapter<DuplexStream>>;
 
 async fn open(silence: Duration) -> (Socket<DuplexStream>, Peer) {
     let (near, far) = tokio::io::duplex(1 << 16);
-    let socket = Socket::new(near, Vec::new(), silence).await;
+    let socket = Socket::new(near, Vec::new(), Format::Json, silence).await;
     (socket, WebSocketStream::from_raw_socket(TokioAdapter::new(far), Role::Client, None).await)
 }
 
@@ -75,7 +75,7 @@ async fn what_is_no_message_is_named() {
 
     let (mut near, mut socket) = {
         let (near, far) = tokio::io::duplex(1 << 16);
-        (near, Socket::new(far, Vec::new(), LONG).await)
+        (near, Socket::new(far, Vec::new(), Format::Json, LONG).await)
     };
     near.write_all(b"GET / HTTP/1.1\r\n\r\n").await.expect("open");
     assert!(matches!(socket.next().await, Heard::Garbage(_)));

@@ -95,7 +95,7 @@ impl ServerDecoder {
         }
     }
 
-    fn relation(&self, id: u64) -> Result<&Arc<Relation>, Malformed> {
+    pub(in crate::wire) fn relation(&self, id: u64) -> Result<&Arc<Relation>, Malformed> {
         self.relations.get(&RelationId(id)).ok_or_else(|| malformed("a schema id that was not sent before"))
     }
 

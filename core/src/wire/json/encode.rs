@@ -2,7 +2,8 @@
 
 use super::rows::push_row;
 use super::{ResumeJson, ScopeJson, WaypointJson};
-use crate::change::{Change, Page, Relation, RelationId, Transaction};
+use crate::change::{Change, Chunk, Page, Relation, RelationId, Transaction};
+use crate::session::BackfillId;
 use crate::wire::{ClientMessage, Resume, ServerMessage};
 use serde::Serialize;
 use std::sync::Arc;
@@ -22,13 +23,8 @@ pub fn encode_server(message: &ServerMessage) -> String {
         }
         ServerMessage::Schema(relation) => push(&mut out, &Schema::of(relation)),
         ServerMessage::Chunk { backfill, n, chunk } => {
-            let head = format!(
-                r#"{{"type":"chunk","backfill":"{}","n":{n},"schema":{},"rows":["#,
-                backfill.0, chunk.relation.id.0
-            );
-            out.extend_from_slice(head.as_bytes());
-            separated(&mut out, &chunk.rows, |out, row| push_row(out, row, chunk.relation.columns.iter()));
-            out.extend_from_slice(b"]}");
+            push_chunk_head(&mut out, *backfill, *n);
+            push_chunk_body(&mut out, chunk);
         }
         ServerMessage::Seam { backfill, n, page, complete } => {
             out.extend_from_slice(format!(r#"{{"type":"seam","backfill":"{}","n":{n}"#, backfill.0).as_bytes());
@@ -53,6 +49,22 @@ pub fn encode_server(message: &ServerMessage) -> String {
             push(&mut out, &Fault { kind: "error", code: fault.code, message: &fault.message })
         }
     }
+    text(out)
+}
+
+/// What begins a chunk's text: the part that differs between the sessions that are sent the chunk.
+#[must_use]
+pub fn chunk_head(backfill: BackfillId, n: u32) -> String {
+    let mut out = Vec::new();
+    push_chunk_head(&mut out, backfill, n);
+    text(out)
+}
+
+/// The rest of a chunk's text, the same for all sessions.
+#[must_use]
+pub fn chunk_body(chunk: &Chunk) -> String {
+    let mut out = Vec::with_capacity(chunk_weight(chunk));
+    push_chunk_body(&mut out, chunk);
     text(out)
 }
 
@@ -89,6 +101,16 @@ pub fn encode_client(message: &ClientMessage) -> String {
     text(out)
 }
 
+fn push_chunk_head(out: &mut Vec<u8>, backfill: BackfillId, n: u32) {
+    out.extend_from_slice(format!(r#"{{"type":"chunk","backfill":"{}","n":{n},"#, backfill.0).as_bytes());
+}
+
+fn push_chunk_body(out: &mut Vec<u8>, chunk: &Chunk) {
+    out.extend_from_slice(format!(r#""schema":{},"rows":["#, chunk.relation.id.0).as_bytes());
+    separated(out, &chunk.rows, |out, row| push_row(out, row, chunk.relation.columns.iter()));
+    out.extend_from_slice(b"]}");
+}
+
 fn text(out: Vec<u8>) -> String {
     String::from_utf8(out).expect("all parts are UTF-8")
 }
@@ -110,9 +132,13 @@ fn separated<T>(out: &mut Vec<u8>, parts: impl IntoIterator<Item = T>, mut each:
 fn weight(message: &ServerMessage) -> usize {
     match message {
         ServerMessage::Page(page) | ServerMessage::Seam { page: Some(page), .. } => page.weight() + 512,
-        ServerMessage::Chunk { chunk, .. } => chunk.rows.iter().map(|row| row.bytes().len() + 16).sum::<usize>() + 256,
+        ServerMessage::Chunk { chunk, .. } => chunk_weight(chunk),
         _ => 256,
     }
+}
+
+fn chunk_weight(chunk: &Chunk) -> usize {
+    chunk.rows.iter().map(|row| row.bytes().len() + 16).sum::<usize>() + 256
 }
 
 fn push_transactions(out: &mut Vec<u8>, page: &Page) {
