@@ -30,7 +30,7 @@ impl Kept {
     const fn len(&self) -> usize {
         match self {
             Self::Frame(_, frame) => frame.len(),
-            Self::Chunk(_, body) => body.len(),
+            Self::Chunk(_, body) => body.weight(),
         }
     }
 }

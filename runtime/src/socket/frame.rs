@@ -61,7 +61,7 @@ impl ChunkBody {
 
     /// How many bytes are kept for it.
     #[must_use]
-    pub const fn len(&self) -> usize {
+    pub const fn weight(&self) -> usize {
         self.bytes.len()
     }
 }

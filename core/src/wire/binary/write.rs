@@ -49,7 +49,6 @@ impl Writer {
     }
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "seven bits are taken on purpose")]
 const fn low_bits(number: u64) -> u8 {
     (number & 0x7f) as u8
 }
