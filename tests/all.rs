@@ -1,6 +1,7 @@
 //! Dormouse against real Postgres servers, real sockets and real kills. One test binary, so that it links once.
 
 mod access;
+mod bench;
 mod browser;
 mod chaos;
 mod commands;

@@ -35,8 +35,12 @@ enum Command {
     Tail(tail::Args),
     /// Become a client and compare what it holds with the database
     Verify(verify::Args),
-    /// Measure
+    /// Measure: latency, throughput, memory, each beside what the machine allows at most
+    #[command(after_help = bench::HELP)]
     Bench(bench::Args),
+    /// A process of `bench`'s own
+    #[command(hide = true)]
+    BenchPart(bench::PartArgs),
     /// Print what lets a shell complete this command line
     #[command(after_help = COMPLETIONS_HELP)]
     Completions {
@@ -62,6 +66,7 @@ impl Command {
             Self::Tail(args) => tail::run(args).await,
             Self::Verify(args) => verify::run(args).await,
             Self::Bench(args) => bench::run(args).await,
+            Self::BenchPart(args) => bench::run_part(args).await,
             Self::Completions { shell } => {
                 print_completions(shell);
                 Ok(())
@@ -82,6 +87,7 @@ impl Command {
             | Self::Tail(_)
             | Self::Verify(_)
             | Self::Bench(_)
+            | Self::BenchPart(_)
             | Self::Completions { .. } => "warn",
         }
     }

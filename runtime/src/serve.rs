@@ -20,7 +20,7 @@ use std::net::SocketAddr;
 use std::num::NonZero;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -42,7 +42,7 @@ pub async fn run(args: Args) -> Result<(), CommandError> {
     let access = Arc::new(args.access(address)?);
     let tls = args.tls().map_err(|fault| CommandError::Usage(fault.why))?;
     let operators = args.operators(address)?;
-    let listener = TcpListener::bind(address).await;
+    let listener = bind(address);
     let listener = listener.map_err(|why| CommandError::Environment(format!("cannot listen on {address}: {why}")))?;
     let address = listener.local_addr().map_err(|why| CommandError::Environment(why.to_string()))?;
     let database = Database::connect(args.database()).await;
@@ -97,6 +97,17 @@ fn reload(tls: Option<&Acceptor>) {
 }
 
 /// Says where the server is: for people on stderr, for programs on stdout.
+/// Many clients may come at the same moment, after a cut or a restart: whoever does not fit into the system's queue would try
+/// again only after a whole second.
+fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
+    /// As many as the system allows (`net.core.somaxconn`).
+    const WAITING_MAX: u32 = 65_535;
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(WAITING_MAX)
+}
+
 fn announce(address: SocketAddr, tls: bool) {
     let scheme = if tls { "https" } else { "http" };
     tracing::info!("listening on {scheme}://{address}");

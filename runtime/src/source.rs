@@ -20,6 +20,16 @@ pub(crate) async fn try_replication_connection(target: &crate::db::Target) -> Re
     stream::try_connection(target).await.map_err(|why| why.reason().to_owned())
 }
 
+/// How to open a replication session on a slot, once, for who only wants to see how fast the walsender is.
+pub(crate) async fn replication_session(
+    database_url: &str,
+    slot: &str,
+    publication: &str,
+) -> Result<pgwire_replication::config::ReplicationConfig, Failure> {
+    let target = crate::db::Target::parse(database_url)?;
+    stream::session(&target, slot.to_owned(), crate::db::quoted(publication)).await
+}
+
 /// How changes are read from the slot.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Kind {

@@ -1,209 +1,146 @@
-//! The scenarios: each gives one run's figures.
+//! The scenarios: each gives one run's figures, with the ceiling of the same work measured right after it.
 
+mod catch_up;
+mod fan_out;
+mod first_sync;
+mod idle;
+mod mixed;
+mod storm;
+mod throughput;
+
+use super::load::wire::{Connected, Plan};
+use super::part::Fleet;
 use super::report::{Run, Settings};
-use super::store::Counter;
-use super::subject::Subject;
+use super::subject::{Subject, connect, statement};
 use crate::cli::CommandError;
-use crate::client::{Client, Options};
-use futures::StreamExt;
-use futures::stream;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
-/// How many clients connect at once.
+/// How many clients connect at once where connecting is not what is measured.
 const CONNECTING: usize = 64;
-/// How many connections write at once when they write as fast as they can.
-const WRITERS: usize = 8;
 /// How long a straggler is waited for.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(30);
+/// The table whose rows are numbered.
+const TABLE: &str = "public.bench";
+/// A table without rows, for clients that only want to know whether the server has caught up.
+const EMPTY_TABLE: &str = "public.bench_idle";
 
-type Clients = Vec<Client<Counter>>;
+/// What is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Scenario {
+    /// Rows per second of a first sync
+    FirstSync,
+    /// Commit returned to client applied, at a steady rate, every client seeing every change
+    FanOut,
+    /// Changes per second while transactions commit as fast as Postgres can
+    Throughput,
+    /// Until clients that were away have what the server has
+    CatchUp,
+    /// Memory per connected session that has nothing to do, and of a server that nobody uses
+    Idle,
+    /// Many clients connecting at once, and coming back at once after a cut
+    Storm,
+    /// Writers, live clients, a first sync, clients that lag and a slow one, all at once
+    Mixed,
+}
 
-/// Fills the table anew with `rows` rows of about `bytes` bytes, and waits until the server has recorded what that took.
-pub(super) async fn prepare(subject: &Subject, rows: usize, bytes: usize) -> Result<(), CommandError> {
+impl Scenario {
+    /// Clients, rows, transactions, rate and bytes of a row, unless said otherwise.
+    pub(super) const fn defaults(self) -> (usize, usize, usize, u32, usize) {
+        match self {
+            Self::FirstSync => (1, 100_000, 0, 0, 220),
+            Self::FanOut => (100, 1_000, 400, 20, 220),
+            Self::Throughput => (1, 1_000, 50_000, 0, 60),
+            Self::CatchUp => (1, 1_000, 50_000, 0, 60),
+            Self::Idle => (1_000, 1_000, 0, 0, 220),
+            Self::Storm => (1_000, 1_000, 0, 0, 220),
+            Self::Mixed => (100, 20_000, 400, 20, 220),
+        }
+    }
+
+    /// Runs it once.
+    pub(super) async fn run(self, subject: &mut Subject, settings: &Settings) -> Result<Run, CommandError> {
+        if self == Self::FirstSync {
+            subject.renew()?; // Or a later run would share the spool of an earlier one.
+        }
+        prepare(subject, settings).await?;
+        match self {
+            Self::FirstSync => first_sync::run(subject, settings).await,
+            Self::FanOut => fan_out::run(subject, settings).await,
+            Self::Throughput => throughput::run(subject, settings).await,
+            Self::CatchUp => catch_up::run(subject, settings).await,
+            Self::Idle => idle::run(subject, settings).await,
+            Self::Storm => storm::run(subject, settings).await,
+            Self::Mixed => mixed::run(subject, settings).await,
+        }
+    }
+}
+
+/// Fills the table anew, and waits until the server has recorded what that took.
+async fn prepare(subject: &Subject, settings: &Settings) -> Result<(), CommandError> {
+    let Settings { rows, row_bytes, .. } = settings;
     let database = subject.database().await?;
-    // Emptied row by row, so that the table stays as the server knows it.
-    let sql = format!(
-        "delete from bench;
-         insert into bench (number, filler) select 0, rpad(md5(n::text), {bytes}, md5(n::text)) from generate_series(1, {rows}) n;"
-    );
-    run(database.batch_execute(&sql).await)?;
-    let client = connect_one(subject, Counter::new(Instant::now(), 0, 0), Some("public.bench_idle")).await?;
-    client.forget().await;
-    Ok(())
+    let found = statement(database.query_one("select count(*) from bench where number = 0", &[]).await)?;
+    let all = statement(database.query_one("select count(*) from bench", &[]).await)?;
+    let (found, all) = (found.get::<_, i64>(0), all.get::<_, i64>(0));
+    if found != all || found != *rows as i64 {
+        // Emptied row by row, so that the table stays as the server knows it.
+        statement(database.batch_execute("delete from bench").await)?;
+        let sql = format!(
+            "insert into bench (number, filler)
+             select 0, rpad(md5(n::text), {row_bytes}, md5(n::text)) from generate_series(1, {rows}) n"
+        );
+        statement(database.batch_execute(&sql).await)?;
+    }
+    statement(database.batch_execute("vacuum analyze bench").await)?;
+    statement(database.batch_execute("checkpoint").await)?;
+    caught_up(subject).await
 }
 
-/// Commit returned to client applied: single-row transactions at a steady rate, seen by every client.
-pub(super) async fn fan_out(subject: &Subject, settings: &Settings) -> Result<Run, CommandError> {
-    let started = Instant::now();
-    let base = numbers_from(settings.transactions);
-    let clients = connect(subject, settings.clients, &|| Counter::new(started, base, settings.transactions)).await?;
+/// Waits until the server has all that was committed before: a new client is told that it is live no sooner.
+async fn caught_up(subject: &Subject) -> Result<(), CommandError> {
+    let plan = Plan { table: Some(EMPTY_TABLE.into()), ..plan(subject, 0, 0) };
+    let mut probe = Fleet::start(&plan)?;
+    all_live(probe.connect(1, 1).await?)?;
+    probe.forget().await
+}
+
+/// A fleet of clients that watches numbers from `base + 1` to `base + numbers`.
+fn plan(subject: &Subject, base: u64, numbers: usize) -> Plan {
+    static FLEETS: AtomicUsize = AtomicUsize::new(0);
+    let fleet = FLEETS.fetch_add(1, Ordering::Relaxed);
+    Plan {
+        address: subject.address().to_owned(),
+        name: format!("bench-{:08x}-{fleet}", rand::random::<u32>()),
+        // A named server may publish more than is measured.
+        table: (!subject.is_private()).then(|| TABLE.to_owned()),
+        base,
+        numbers,
+        keep_frames: false,
+        first: 0,
+    }
+}
+
+/// Or an error that says how many are missing.
+fn all_live(connected: Connected) -> Result<Connected, CommandError> {
+    match connected.missing {
+        0 => Ok(connected),
+        missing => Err(CommandError::Failed(format!("{missing} clients did not become live"))),
+    }
+}
+
+/// A slot that keeps what is written from now on, for the ceiling of who reads it.
+async fn keep_wal(subject: &Subject, slot: &str) -> Result<(), CommandError> {
     let database = subject.database().await?;
-    let update = run(database.prepare("update bench set number = $1 where id = (select min(id) from bench)").await)?;
-    let cpu = subject.cpu();
-    let mut committed_us = vec![0; settings.transactions + 1];
-    let mut tick = tokio::time::interval(Duration::from_secs(1) / settings.rate.max(1));
-    let wrote_from = Instant::now();
-    for (number, committed_us) in committed_us.iter_mut().enumerate().skip(1) {
-        tick.tick().await;
-        run(database.execute(&update, &[&i32::try_from(base + number).unwrap_or(i32::MAX)]).await)?;
-        *committed_us = micros(started);
-    }
-    let mut figures = Run { server_rss_bytes: subject.rss_bytes(), ..Run::default() };
-    await_all(&clients, settings.transactions).await;
-    figures.seconds = wrote_from.elapsed().as_secs_f64();
-    let deliveries = (settings.clients * settings.transactions) as u64;
-    figures.server_cpu_us_per_delivery = spent(subject, cpu, deliveries);
-    settle(&mut figures, &clients, &committed_us);
-    close(clients).await;
-    Ok(figures)
+    let drop =
+        format!("select pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_name = '{slot}'");
+    statement(database.batch_execute(&drop).await)?;
+    let create = format!("select pg_create_logical_replication_slot('{slot}', 'pgoutput')");
+    statement(database.batch_execute(&create).await)
 }
 
-/// Changes per second to each client, while single-row transactions commit as fast as Postgres can.
-pub(super) async fn throughput(subject: &Subject, settings: &Settings) -> Result<Run, CommandError> {
-    let started = Instant::now();
-    let base = numbers_from(settings.transactions);
-    let clients = connect(subject, settings.clients, &|| Counter::new(started, base, settings.transactions)).await?;
-    let cpu = subject.cpu();
-    let committed_us: Arc<Vec<AtomicU64>> = Arc::new((0..=settings.transactions).map(|_| AtomicU64::new(0)).collect());
-    let next = Arc::new(AtomicUsize::new(1));
-    let wrote_from = Instant::now();
-    let mut writers = Vec::new();
-    for _ in 0..WRITERS {
-        let (committed_us, next) = (Arc::clone(&committed_us), Arc::clone(&next));
-        let database = subject.database().await?;
-        writers.push(tokio::spawn(async move {
-            let insert = database.prepare("insert into bench (number, filler) values ($1, 'x')").await?;
-            loop {
-                let number = next.fetch_add(1, Ordering::Relaxed);
-                let Some(committed) = committed_us.get(number) else { return Ok::<_, tokio_postgres::Error>(()) };
-                database.execute(&insert, &[&i32::try_from(base + number).unwrap_or(i32::MAX)]).await?;
-                committed.store(micros(started), Ordering::Relaxed);
-            }
-        }));
-    }
-    for writer in writers {
-        run(writer.await.expect("a writer does not panic"))?;
-    }
-    await_all(&clients, settings.transactions).await;
-    let mut figures = Run { server_rss_bytes: subject.rss_bytes(), ..Run::default() };
-    let deliveries = (settings.clients * settings.transactions) as u64;
-    figures.set_throughput(settings.transactions as u64, wrote_from.elapsed());
-    figures.server_cpu_us_per_delivery = spent(subject, cpu, deliveries);
-    let committed_us: Vec<_> = committed_us.iter().map(|us| us.load(Ordering::Relaxed)).collect();
-    settle(&mut figures, &clients, &committed_us);
-    close(clients).await;
-    Ok(figures)
-}
-
-/// From the greeting to live, for clients that have nothing.
-pub(super) async fn first_sync(subject: &Subject, settings: &Settings) -> Result<Run, CommandError> {
-    let started = Instant::now();
-    let clients = connect(subject, settings.clients, &|| Counter::new(started, 0, 0)).await?;
-    let took = started.elapsed();
-    let rows: u64 = clients.iter().map(|client| client.read(|counter| counter.rows)).sum();
-    let expected = (settings.rows * settings.clients) as u64;
-    let mut figures =
-        Run { server_rss_bytes: subject.rss_bytes(), lost: expected.saturating_sub(rows), ..Run::default() };
-    figures.exactly_once = rows == expected;
-    figures.set_throughput(rows, took);
-    close(clients).await;
-    Ok(figures)
-}
-
-/// The server's memory for each connected session that is live and has nothing to do.
-pub(super) async fn idle(subject: &Subject, settings: &Settings) -> Result<Run, CommandError> {
-    const SETTLING: Duration = Duration::from_secs(5);
-    let started = Instant::now();
-    let first = connect(subject, 1, &|| Counter::new(started, 0, 0)).await?;
-    tokio::time::sleep(SETTLING).await;
-    let alone = subject.rss_bytes();
-    let clients = connect(subject, settings.clients, &|| Counter::new(started, 0, 0)).await?;
-    let took = started.elapsed();
-    tokio::time::sleep(SETTLING).await;
-    let together = subject.rss_bytes();
-    let mut figures =
-        Run { server_rss_bytes: together, seconds: took.as_secs_f64(), exactly_once: true, ..Run::default() };
-    let grown = i64::try_from(together).unwrap_or(i64::MAX) - i64::try_from(alone).unwrap_or(i64::MAX);
-    figures.rss_bytes_per_session = Some(grown / i64::try_from(settings.clients.max(1)).unwrap_or(i64::MAX));
-    close(clients).await;
-    close(first).await;
-    Ok(figures)
-}
-
-/// The number before a run's first: no number comes twice, since changes of an earlier run may still be under way.
-fn numbers_from(count: usize) -> usize {
-    static USED: AtomicUsize = AtomicUsize::new(0);
-    USED.fetch_add(count, Ordering::Relaxed)
-}
-
-/// Connects clients and waits until all are live.
-async fn connect(subject: &Subject, count: usize, counter: &impl Fn() -> Counter) -> Result<Clients, CommandError> {
-    let connecting = (0..count).map(|_| connect_one(subject, counter(), None));
-    let connected: Vec<_> = stream::iter(connecting).buffer_unordered(CONNECTING).collect().await;
-    connected.into_iter().collect()
-}
-
-/// Connects a client that wants one table, or all, and waits until it is live: all that was committed before is recorded then.
-async fn connect_one(
-    subject: &Subject,
-    counter: Counter,
-    table: Option<&str>,
-) -> Result<Client<Counter>, CommandError> {
-    static NAMES: AtomicUsize = AtomicUsize::new(0);
-    let name = format!("bench-{}-{}", std::process::id(), NAMES.fetch_add(1, Ordering::Relaxed));
-    let mut options = Options::new(&subject.url, &name).map_err(|why| CommandError::Usage(why.to_string()))?;
-    if let Some(table) = table {
-        options = options.with_tables([table.to_owned()]);
-    }
-    let client = Client::connect(options, counter);
-    match tokio::time::timeout(PATIENCE * 5, client.wait_until_live()).await {
-        Ok(Ok(_)) => Ok(client),
-        Ok(Err(stopped)) => Err(CommandError::Failed(format!("{name}: {stopped}"))),
-        Err(_) => Err(CommandError::Failed(format!("{name} did not become live"))),
-    }
-}
-
-/// Waits until each client has applied as many changes as were made; a straggler shows in the counts.
-async fn await_all(clients: &Clients, changes: usize) {
-    for client in clients {
-        let enough = client.wait_for(|_| client.read(|counter| counter.noted >= changes as u64));
-        let _ = tokio::time::timeout(PATIENCE, enough).await;
-    }
-}
-
-fn settle(figures: &mut Run, clients: &Clients, committed_us: &[u64]) {
-    let mut latencies_us = Vec::with_capacity(clients.len() * committed_us.len());
-    for client in clients {
-        client.read(|counter| {
-            figures.duplicated += counter.duplicated;
-            for (arrival, committed) in counter.arrivals_us.iter().zip(committed_us).skip(1) {
-                if *arrival == 0 {
-                    figures.lost += 1;
-                } else {
-                    latencies_us.push(arrival.saturating_sub(*committed));
-                }
-            }
-        });
-    }
-    figures.exactly_once = figures.lost == 0 && figures.duplicated == 0;
-    figures.set_latencies(latencies_us);
-}
-
-fn spent(subject: &Subject, before: Option<Duration>, deliveries: u64) -> Option<f64> {
-    let spent = subject.cpu()?.checked_sub(before?)?;
-    Some(spent.as_micros() as f64 / deliveries.max(1) as f64)
-}
-
-async fn close(clients: Clients) {
-    stream::iter(clients.into_iter().map(Client::forget)).buffer_unordered(CONNECTING).collect::<Vec<_>>().await;
-}
-
-fn micros(since: Instant) -> u64 {
-    u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX)
-}
-
-fn run<T>(result: Result<T, tokio_postgres::Error>) -> Result<T, CommandError> {
-    result.map_err(|why| CommandError::Environment(format!("the database refused the benchmark's statement: {why}")))
+/// Removes that slot.
+async fn drop_slot(subject: &Subject, slot: &str) -> Result<(), CommandError> {
+    let drop = format!("select pg_drop_replication_slot('{slot}')");
+    statement(connect(subject.database_url()).await?.batch_execute(&drop).await)
 }

@@ -175,7 +175,7 @@ impl StreamSource {
 }
 
 /// How to open a replication session, once: what `relay` opened is used up by it.
-async fn session(target: &Target, slot: String, publication: String) -> Result<ReplicationConfig, Failure> {
+pub(super) async fn session(target: &Target, slot: String, publication: String) -> Result<ReplicationConfig, Failure> {
     let relay::Door { host, port } = relay::open(target).await?;
     let config = target.config();
     let user = config.get_user().unwrap_or("postgres");
