@@ -96,7 +96,6 @@ fn reload(tls: Option<&Acceptor>) {
     }
 }
 
-/// Says where the server is: for people on stderr, for programs on stdout.
 /// Many clients may come at the same moment, after a cut or a restart: whoever does not fit into the system's queue would try
 /// again only after a whole second.
 fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
@@ -108,6 +107,7 @@ fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
     socket.listen(WAITING_MAX)
 }
 
+/// Says where the server is: for people on stderr, for programs on stdout.
 fn announce(address: SocketAddr, tls: bool) {
     let scheme = if tls { "https" } else { "http" };
     tracing::info!("listening on {scheme}://{address}");
