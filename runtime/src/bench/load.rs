@@ -45,6 +45,8 @@ pub(super) struct Fleet {
     clients: RefCell<Vec<(Rc<Client>, Option<AbortHandle>)>>,
     buffer: RefCell<Vec<u8>>,
     recent: RefCell<Recent>,
+    /// What the first client was told until it was live, if frames are kept.
+    greeting: RefCell<Vec<String>>,
     dialling: Semaphore,
     deaf: Cell<bool>,
     hear: Notify,
@@ -78,6 +80,7 @@ pub(super) fn run(plan: Plan) -> Result<(), CommandError> {
         clients: RefCell::default(),
         buffer: RefCell::new(vec![0; BUFFER_BYTES]),
         recent: RefCell::new(recent),
+        greeting: RefCell::default(),
         dialling: Semaphore::new(0),
         deaf: Cell::new(false),
         hear: Notify::new(),
@@ -143,14 +146,10 @@ impl Fleet {
             }
             Command::Report { committed_us } => Reply::Report(Box::new(self.report(&committed_us))),
             Command::Frames => {
-                let first = self.clients.borrow().first().map(|(client, _)| Rc::clone(client));
-                let first_after = first.and_then(|client| client.session.borrow().first_after.clone());
-                let mut recent = self.recent.borrow_mut();
-                let kept = recent.kept.take().unwrap_or_default();
+                let kept = self.recent.borrow_mut().kept.take().unwrap_or_default();
                 let frames =
                     kept.iter().map(|(frame, numbers)| (String::from_utf8_lossy(frame).into_owned(), *numbers));
-                let first_after = first_after.unwrap_or_default();
-                Reply::Frames(Recorded { first_after, shape: recent.shape, frames: frames.collect() })
+                Reply::Frames(Recorded { greeting: self.greeting.take(), frames: frames.collect() })
             }
             Command::Forget => {
                 self.clients.borrow().iter().for_each(|(client, _)| client.say(r#"{"type":"bye"}"#));

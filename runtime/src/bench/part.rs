@@ -176,8 +176,8 @@ impl Raw {
         self.part.pid()
     }
 
-    pub(super) fn stand(&mut self, position: &str, shape: u64) -> Result<(), CommandError> {
-        self.part.say(&RawCommand::Stand { position: position.to_owned(), shape })
+    pub(super) fn greet(&mut self, texts: Vec<String>) -> Result<(), CommandError> {
+        self.part.say(&RawCommand::Greet { texts })
     }
 
     pub(super) fn broadcast(&mut self, text: &str) -> Result<(), CommandError> {

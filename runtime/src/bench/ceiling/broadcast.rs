@@ -18,10 +18,7 @@ pub(in crate::bench) async fn run(
     recorded: Recorded,
     ours: &Run,
 ) -> Result<Ceiling, CommandError> {
-    let mut raw = Raw::start().await?;
-    raw.stand(&recorded.first_after, recorded.shape)?;
-    let plan = Plan { address: raw.address.clone(), keep_frames: false, ..plan.clone() };
-    let mut fleet = Fleet::start(&plan)?;
+    let (mut raw, mut fleet) = greeted(plan, recorded.greeting).await?;
     fleet.connect(settings.clients, 0).await?;
     let meter = Meter::of(vec![raw.pid()], None, &[fleet.pid()]);
     let mut tick = tokio::time::interval(Duration::from_secs(1) / settings.rate.max(1));
@@ -52,9 +49,10 @@ pub(in crate::bench) async fn run(
 pub(in crate::bench) async fn connect(
     plan: &Plan,
     settings: &Settings,
+    recorded: Recorded,
     ours_seconds: f64,
 ) -> Result<Ceiling, CommandError> {
-    let (raw, mut fleet) = greeted(plan).await?;
+    let (raw, mut fleet) = greeted(plan, recorded.greeting).await?;
     let connected = fleet.connect(settings.clients, 0).await?;
     let rss = process::rss_bytes(raw.pid());
     Ok(Ceiling::new("raw connections", ours_seconds / connected.seconds)
@@ -67,9 +65,10 @@ pub(in crate::bench) async fn connect(
 pub(in crate::bench) async fn hold(
     plan: &Plan,
     settings: &Settings,
+    recorded: Recorded,
     ours_bytes_per_session: f64,
 ) -> Result<Ceiling, CommandError> {
-    let (raw, mut fleet) = greeted(plan).await?;
+    let (raw, mut fleet) = greeted(plan, recorded.greeting).await?;
     let before = process::rss_bytes(raw.pid());
     fleet.connect(settings.clients, 0).await?;
     let per_connection = process::rss_bytes(raw.pid()).saturating_sub(before) as f64 / settings.clients as f64;
@@ -78,9 +77,9 @@ pub(in crate::bench) async fn hold(
 }
 
 /// A raw server that greets, and a fleet that is not yet connected.
-async fn greeted(plan: &Plan) -> Result<(Raw, Fleet), CommandError> {
+async fn greeted(plan: &Plan, greeting: Vec<String>) -> Result<(Raw, Fleet), CommandError> {
     let mut raw = Raw::start().await?;
-    raw.stand("0/1", 0)?;
+    raw.greet(greeting)?;
     let plan = Plan { address: raw.address.clone(), keep_frames: false, ..plan.clone() };
     Ok((raw, Fleet::start(&plan)?))
 }

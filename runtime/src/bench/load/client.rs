@@ -212,6 +212,9 @@ fn take(fleet: &Fleet, client: &Client, bytes: &[u8], last_page: &mut u64) -> Re
             Frame::Text(text) => {
                 let message = fleet.recent.borrow_mut().parse(text, last_page)?;
                 let mut session = client.session.borrow_mut();
+                if client.no == 0 && fleet.plan.keep_frames && !session.live && *client.attempts.borrow() == 1 {
+                    fleet.greeting.borrow_mut().push(String::from_utf8_lossy(text).into_owned());
+                }
                 let noted = session.noted;
                 let next = session.on_message(&message, text.len(), at);
                 fleet.noted(session.noted - noted);

@@ -1,11 +1,11 @@
-//! The least that a server of the same bytes must do, in a process of its own: it opens WebSockets, lets every client stand at a
-//! place, sends everybody the frames it is told, and reads acknowledgements without looking at them.
+//! The least that a server of the same bytes must do, in a process of its own: it opens WebSockets, greets every client
+//! with the same frames, sends everybody the frames it is told, and reads acknowledgements without looking at them.
 
 use super::commands;
 use super::frame;
 use super::wire::RawCommand;
 use crate::cli::CommandError;
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::io;
 use std::net::Ipv4Addr;
 use std::rc::{Rc, Weak};
@@ -19,10 +19,9 @@ const BUFFER_BYTES: usize = 64 * 1024;
 /// As many as the system allows may wait to be accepted.
 const BACKLOG: u32 = 65_535;
 
-#[derive(Default)]
 struct Server {
-    position: RefCell<String>,
-    shape: Cell<u64>,
+    /// All frames of a greeting.
+    greeting: RefCell<Rc<[u8]>>,
     peers: RefCell<Vec<Weak<Peer>>>,
     buffer: RefCell<Vec<u8>>,
 }
@@ -43,7 +42,11 @@ pub(in crate::bench) fn run() -> Result<(), CommandError> {
         listener.bind((Ipv4Addr::LOCALHOST, 0).into()).map_err(environment)?;
         let listener = listener.listen(BACKLOG).map_err(environment)?;
         println!("{}", listener.local_addr().map_err(environment)?.port());
-        let server = Rc::new(Server { buffer: RefCell::new(vec![0; BUFFER_BYTES]), ..Server::default() });
+        let server = Rc::new(Server {
+            greeting: RefCell::new([].into()),
+            peers: RefCell::default(),
+            buffer: RefCell::new(vec![0; BUFFER_BYTES]),
+        });
         let accepting = Rc::clone(&server);
         tokio::task::spawn_local(async move {
             loop {
@@ -56,9 +59,8 @@ pub(in crate::bench) fn run() -> Result<(), CommandError> {
         let mut commands = commands::<RawCommand>();
         while let Some(command) = commands.recv().await {
             match command {
-                RawCommand::Stand { position, shape } => {
-                    *server.position.borrow_mut() = position;
-                    server.shape.set(shape);
+                RawCommand::Greet { texts } => {
+                    *server.greeting.borrow_mut() = texts.iter().flat_map(|text| frame::plain(text)).collect();
                 }
                 RawCommand::Broadcast { text } => server.broadcast(&frame::plain(&text)),
             }
@@ -86,7 +88,8 @@ impl Server {
                 return Ok(());
             }
         }
-        stream.write_all(&self.welcome()).await?;
+        let greeting = Rc::clone(&self.greeting.borrow());
+        stream.write_all(&greeting).await?;
         let (mut reader, half) = stream.into_split();
         let peer = Rc::new(Peer { half, waiting: RefCell::default(), more: Notify::new() });
         self.peers.borrow_mut().push(Rc::downgrade(&peer));
@@ -96,22 +99,6 @@ impl Server {
                 written = peer.write() => written?,
             }
         }
-    }
-
-    fn welcome(&self) -> Vec<u8> {
-        let position = self.position.borrow();
-        let place = format!(
-            r#"{{"era":"1-00000000000000e1","schema":1,"position":"{position}","xid":"0","committed_at_us":0}}"#
-        );
-        let texts = [
-            format!(
-                r#"{{"type":"welcome","client":"raw","era":"1-00000000000000e1","schema":1,"head":"{position}","from":null}}"#
-            ),
-            format!(r#"{{"type":"seam","backfill":"1","n":0,"complete":{place}}}"#),
-            format!(r#"{{"type":"schema","id":{},"relation":"public.bench"}}"#, self.shape.get()),
-            r#"{"type":"live"}"#.to_owned(),
-        ];
-        texts.iter().flat_map(|text| frame::plain(text)).collect()
     }
 
     async fn discard(&self, reader: &mut OwnedReadHalf) -> io::Result<bool> {

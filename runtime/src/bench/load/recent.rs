@@ -19,7 +19,7 @@ pub(super) struct Recent {
     first: u64,
     bytes: usize,
     /// The shape of the numbered table.
-    pub(super) shape: u64,
+    shape: u64,
     /// All pages with the count of their numbers, for who wants to send the same ones.
     pub(super) kept: Option<Vec<(Box<[u8]>, usize)>>,
 }

@@ -27,8 +27,6 @@ pub(super) struct Session {
     pub(super) gaps: u64,
     pub(super) rows: u64,
     pub(super) row_sum: u64,
-    /// The place before the first page.
-    pub(super) first_after: Option<String>,
 }
 
 #[derive(Debug)]
@@ -115,7 +113,6 @@ impl Session {
             self.gaps += 1;
             return Next::Leave("a hole between pages".into());
         }
-        self.first_after.get_or_insert_with(|| page.after.to_string());
         if page.through.position > held {
             let mut numbers = page.numbers.as_slice();
             for transaction in &page.transactions {

@@ -22,7 +22,7 @@ pub(in crate::bench) enum Command {
     Await { patience_ms: u64 },
     /// What was seen; `committed_us`: when each number's commit returned, by the machine's monotonic clock, 0 for never.
     Report { committed_us: Vec<u64> },
-    /// The page frames that came, each once, with the count of their numbers.
+    /// What the first client was told, and the page frames that came, each once.
     Frames,
     /// Have the server forget all clients, and end.
     Forget,
@@ -41,10 +41,8 @@ pub(in crate::bench) enum Reply {
 /// What came, so that a raw server can send the same.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(in crate::bench) struct Recorded {
-    /// The place before the first page.
-    pub(in crate::bench) first_after: String,
-    /// The shape of the numbered table.
-    pub(in crate::bench) shape: u64,
+    /// What the first client was told from its greeting to live.
+    pub(in crate::bench) greeting: Vec<String>,
     /// Page frames, each with the count of its numbers.
     pub(in crate::bench) frames: Vec<(String, usize)>,
 }
@@ -104,7 +102,7 @@ pub(in crate::bench) struct Plan {
     /// Numbers from `base + 1` to `base + numbers` are watched.
     pub(in crate::bench) base: u64,
     pub(in crate::bench) numbers: usize,
-    /// Whether page frames are kept for [`Command::Frames`].
+    /// Whether frames are kept for [`Command::Frames`].
     pub(in crate::bench) keep_frames: bool,
     /// The number of the first client, for names and source addresses.
     pub(in crate::bench) first: usize,
@@ -113,8 +111,8 @@ pub(in crate::bench) struct Plan {
 /// To a raw server.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(in crate::bench) enum RawCommand {
-    /// Whoever greets from now on stands at this position, and is told the numbered table's shape.
-    Stand { position: String, shape: u64 },
+    /// Whoever greets from now on is told this.
+    Greet { texts: Vec<String> },
     /// Send this text to everybody.
     Broadcast { text: String },
 }

@@ -2,7 +2,7 @@
 
 use super::{all_live, plan};
 use crate::bench::ceiling::broadcast;
-use crate::bench::load::wire::Plan;
+use crate::bench::load::wire::{Plan, Seen};
 use crate::bench::meter::Meter;
 use crate::bench::part::Fleet;
 use crate::bench::process;
@@ -59,7 +59,7 @@ pub(super) async fn run(subject: &Subject, settings: &Settings) -> Result<Run, C
     }
     meter.finish(&mut run, 0);
     run.add("written_in_ms", (written - started) as f64 / 1e3);
-    let mut all = crate::bench::load::wire::Seen::default();
+    let (mut all, mut recorded) = (Seen::default(), None);
     for (mut fleet, _) in fleets {
         let seen = fleet.report(&[written]).await?;
         all.clients += seen.clients;
@@ -69,12 +69,14 @@ pub(super) async fn run(subject: &Subject, settings: &Settings) -> Result<Run, C
         all.gaps += seen.gaps;
         all.broken += seen.broken;
         all.latency.add(&seen.latency);
+        recorded.get_or_insert(fleet.recorded().await?);
         fleet.forget().await?;
     }
     run.set_latencies(&all.latency);
     run.set_counts(&all);
     let raw = Settings { clients: settings.clients.min(PER_PROCESS), ..settings.clone() };
-    run.ceiling = Some(broadcast::hold(&plan(subject, base, 1), &raw, parked as f64).await?);
+    let recorded = recorded.unwrap_or_default();
+    run.ceiling = Some(broadcast::hold(&plan(subject, base, 1), &raw, recorded, parked as f64).await?);
     Ok(run)
 }
 
@@ -85,7 +87,8 @@ fn start(subject: &Subject, settings: &Settings, base: u64) -> Result<Vec<(Fleet
     let mut fleets = Vec::new();
     for address in addresses {
         for first in (0..per_server).step_by(PER_PROCESS) {
-            let plan = Plan { address: address.clone(), first, ..plan(subject, base, 1) };
+            let keep_frames = first == 0;
+            let plan = Plan { address: address.clone(), first, keep_frames, ..plan(subject, base, 1) };
             fleets.push((Fleet::start(&plan)?, PER_PROCESS.min(per_server - first)));
         }
     }

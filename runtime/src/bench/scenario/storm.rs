@@ -39,8 +39,9 @@ pub(super) async fn run(subject: &Subject, settings: &Settings) -> Result<Run, C
     run.add("returning_cpu_us_per_client", returning * 1e6 / settings.clients as f64);
     let percentiles = back.took.percentiles();
     run.add("back", json!({ "seconds": back.seconds, "latency": percentiles }));
+    let recorded = fleet.recorded().await?;
     fleet.forget().await?;
-    run.ceiling = Some(broadcast::connect(&plan, settings, connected.seconds).await?);
+    run.ceiling = Some(broadcast::connect(&plan, settings, recorded, connected.seconds).await?);
     Ok(run)
 }
 
