@@ -81,6 +81,8 @@ pub mod tail;
 pub mod teardown;
 pub mod tls;
 #[cfg(feature = "server")]
+mod trace;
+#[cfg(feature = "server")]
 pub mod verify;
 #[cfg(feature = "server")]
 pub mod wait;

@@ -17,6 +17,8 @@ const BYTES_MAX: usize = 4 * 1024 * 1024;
 pub(super) struct Frames {
     recent: VecDeque<(Kept, Format)>,
     bytes: usize,
+    /// How many messages were encoded, since that was last asked.
+    encoded: u64,
 }
 
 #[derive(Debug)]
@@ -47,6 +49,7 @@ impl Frames {
         });
         known.unwrap_or_else(|| {
             let frame = encode_message(message, format);
+            self.encoded += 1;
             if shared || Arc::strong_count(message) > 1 {
                 self.keep(Kept::Frame(Arc::clone(message), frame.clone()), format);
             }
@@ -61,6 +64,7 @@ impl Frames {
         });
         known.unwrap_or_else(|| {
             let body = ChunkBody::new(chunk, format);
+            self.encoded += 1;
             if Arc::strong_count(chunk) > 2 {
                 self.keep(Kept::Chunk(Arc::clone(chunk), body.clone()), format); // More than this message has it.
             }
@@ -68,9 +72,14 @@ impl Frames {
         })
     }
 
+    /// How many messages were encoded since this was last asked.
+    pub(super) fn take_encoded(&mut self) -> u64 {
+        std::mem::take(&mut self.encoded)
+    }
+
     /// Forgets all frames, as when the machine sleeps.
     pub(super) fn clear(&mut self) {
-        *self = Self::default();
+        *self = Self { encoded: self.encoded, ..Self::default() };
     }
 
     fn keep(&mut self, kept: Kept, format: Format) {

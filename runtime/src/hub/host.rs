@@ -10,6 +10,7 @@ use crate::db::Database;
 use crate::drive::{self, Host, Settled, Step};
 use crate::replication;
 use crate::socket::{encode_close, encode_message};
+use crate::trace;
 use dormouse_core::ask::{Answer, Ask, Question};
 use dormouse_core::fault::{Failure, FaultCode, PeerFault};
 use dormouse_core::history::Announcement;
@@ -119,7 +120,7 @@ impl Host for HubHost {
                 let _ = reply.send(session); // A socket's task that is gone has its outbox closed below, by the hub's timeout.
             }
             Event::Received { session, message } => {
-                self.tally.received();
+                self.tally.received(&message, self.surroundings.clock.now());
                 if self.sockets.get_mut(session).is_some() {
                     facts.push(Input::Received { session, message });
                 }
@@ -136,6 +137,9 @@ impl Host for HubHost {
             }
             Event::Announced(announcement) => {
                 self.tally.announced(&announcement);
+                if let Some(page) = &announcement.page {
+                    trace::announced(page, self.sockets.len());
+                }
                 facts.push(Input::Announced(announcement));
             }
             Event::Answered(input) => {
@@ -192,7 +196,7 @@ impl Host for HubHost {
         if machine.is_none() {
             self.frames.clear();
         }
-        self.tally.settle(machine.is_some(), self.surroundings.clock.now());
+        self.tally.settle(machine.is_some(), self.frames.take_encoded(), self.surroundings.clock.now());
         for look in self.looking.drain(..) {
             look.answer(machine, &self.sockets);
         }

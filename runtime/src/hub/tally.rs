@@ -1,9 +1,10 @@
 //! What one hub counts: summed up in plain numbers while a batch is worked on, and added to the shared counters once.
 
 use crate::metrics::HubCounts;
+use dormouse_core::fault::Malformed;
 use dormouse_core::history::Announcement;
 use dormouse_core::time::Timestamp;
-use dormouse_core::wire::ServerMessage;
+use dormouse_core::wire::{ClientMessage, ServerMessage};
 use std::time::Duration;
 
 pub(super) struct Tally {
@@ -30,8 +31,14 @@ impl Tally {
         self.counts.evictions.inc();
     }
 
-    pub(super) const fn received(&mut self) {
+    pub(super) fn received(&mut self, message: &Result<ClientMessage, Malformed>, now: Timestamp) {
         self.received += 1;
+        // At an era's start nothing was committed.
+        if let Ok(ClientMessage::Ack { through }) = message
+            && let Ok(at @ 1..) = u64::try_from(through.committed_at.0)
+        {
+            self.counts.commit_to_acked.observe(age(at, now));
+        }
     }
 
     pub(super) fn announced(&mut self, announcement: &Announcement) {
@@ -60,8 +67,8 @@ impl Tally {
         }
     }
 
-    /// Ends a batch.
-    pub(super) fn settle(&mut self, awake: bool, now: Timestamp) {
+    /// Ends a batch, for which so many messages were encoded.
+    pub(super) fn settle(&mut self, awake: bool, encoded: u64, now: Timestamp) {
         if self.awake && !awake {
             self.awake = false;
             self.counts.hibernations.inc();
@@ -70,13 +77,18 @@ impl Tally {
         if self.frames > 0 {
             self.counts.frames.inc_by(std::mem::take(&mut self.frames));
             self.counts.bytes.inc_by(std::mem::take(&mut self.bytes));
+            self.counts.encoded.inc_by(encoded);
             if let Some(at) = committed_at {
-                let at = Timestamp(u64::try_from(at).unwrap_or(0));
-                self.counts.commit_to_sent.observe(now.since(at).max(Duration::ZERO).as_secs_f64());
+                self.counts.commit_to_sent.observe(age(u64::try_from(at).unwrap_or(0), now));
             }
         }
         if self.received > 0 {
             self.counts.received.inc_by(std::mem::take(&mut self.received));
         }
     }
+}
+
+/// How many seconds ago that was, in µs since 1970; 0 when it lies ahead.
+fn age(at: u64, now: Timestamp) -> f64 {
+    now.since(Timestamp(at)).max(Duration::ZERO).as_secs_f64()
 }

@@ -14,6 +14,8 @@ pub struct HubCounts {
     pub frames: Counter,
     /// Their bytes.
     pub bytes: Counter,
+    /// Messages encoded: fewer than frames, as far as these are shared.
+    pub encoded: Counter,
     /// Messages of clients.
     pub received: Counter,
     /// Backfills whose first part was sent.
@@ -30,6 +32,8 @@ pub struct HubCounts {
     pub lagged: Counter,
     /// From a commit to its frames, in seconds.
     pub commit_to_sent: Histogram,
+    /// From a commit to an acknowledgement of its place, in seconds.
+    pub commit_to_acked: Histogram,
     resyncs: Family<Resync, Counter>,
 }
 
@@ -49,6 +53,7 @@ impl HubCounts {
             counter("frames_sent", "WebSocket frames handed to sockets"),
             counter("sent_bytes", "Bytes of the frames handed to sockets"),
         );
+        let encoded = counter("frames_encoded", "Messages encoded; what several recipients share is encoded once");
         let received = counter("messages_received", "Messages received from clients, greetings and pings excluded");
         let backfills_started = counter("backfills_started", "First parts of backfills sent");
         let backfills_completed = counter("backfills_completed", "Last parts of backfills sent");
@@ -68,9 +73,17 @@ impl HubCounts {
             "From the commit time by Postgres' clock until frames were handed to sockets by this host's clock, skew included, per batch of a hub",
             commit_to_sent.clone(),
         );
+        // The last bucket ends at nine minutes: a client that comes back acknowledges what it missed.
+        let commit_to_acked = Histogram::new(exponential_buckets(0.001, 2.0, 20));
+        registry.register(
+            "commit_to_acked_seconds",
+            "From the commit time by Postgres' clock until a client's acknowledgement of that place by this host's clock, skew included",
+            commit_to_acked.clone(),
+        );
         Self {
             frames,
             bytes,
+            encoded,
             received,
             backfills_started,
             backfills_completed,
@@ -79,6 +92,7 @@ impl HubCounts {
             evictions,
             lagged,
             commit_to_sent,
+            commit_to_acked,
             resyncs,
         }
     }

@@ -2,10 +2,12 @@
 
 use super::reader::{Command, Reader};
 use super::{Event, Inbox, Replicator, Report};
+use crate::clock::Clock;
 use crate::db::Database;
 use crate::drive::{self, Host, Settled, Step};
 use crate::hub::Incarnations;
 use crate::metrics::Metrics;
+use crate::trace;
 use dormouse_core::ask::{Answer, Ask, Question};
 use dormouse_core::fault::{Failure, Halt};
 use dormouse_core::replication::{Config, Input, Output, PhaseName, RecordPage, Recorded, Replication, Status};
@@ -215,7 +217,9 @@ async fn append_in_order(
         let record = async |question| {
             let recorded = database.record_page(question).await;
             if matches!(recorded, Ok(Recorded::Recorded { .. })) {
-                metrics.history.appended(&page, began.elapsed());
+                let took = began.elapsed();
+                metrics.history.appended(&page, took, Clock::wall());
+                trace::recorded(&page, took);
             }
             recorded
         };
