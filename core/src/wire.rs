@@ -134,6 +134,8 @@ pub enum ServerMessage {
         backfill: BackfillId,
         /// From 0 within it; 0 drops earlier staging.
         n: u32,
+        /// How many rows all chunks of it have together, for showing progress.
+        of: u64,
         /// The rows.
         chunk: Arc<Chunk>,
     },

@@ -153,6 +153,15 @@ impl Options {
     }
 }
 
+/// How much of a backfill has arrived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BackfillProgress {
+    /// Rows that have arrived.
+    pub rows: u64,
+    /// Rows that there are, as the server told with them.
+    pub of: u64,
+}
+
 /// What is known of a client at a moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Status {
@@ -164,6 +173,8 @@ pub struct Status {
     pub shown: Option<Waypoint>,
     /// The server's era and head, as the last welcome told them.
     pub welcome: Option<(Era, Position)>,
+    /// How much of a first sync, or of one that comes again, has arrived; `None` when there is none under way.
+    pub backfill: Option<BackfillProgress>,
     /// How often everything came again.
     pub resyncs: u64,
     /// How many connections were welcome.
@@ -221,6 +232,7 @@ impl<S: Store> Client<S> {
             live: false,
             shown,
             welcome: None,
+            backfill: None,
             resyncs: 0,
             welcomes: 0,
             greetings: 0,

@@ -48,7 +48,7 @@ impl Client {
         {
             match message {
                 ServerMessage::Page(page) => self.on_page(now, &page),
-                ServerMessage::Chunk { backfill, n, chunk } => {
+                ServerMessage::Chunk { backfill, n, chunk, .. } => {
                     let bytes = chunk.rows.iter().map(|row| row.bytes().len()).sum();
                     self.on_staging(now, (backfill, n), bytes, None, StoreRequest::StageChunk { backfill, n, chunk });
                 }

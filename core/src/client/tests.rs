@@ -249,7 +249,12 @@ pub(super) fn piece(after: Position, at: u64, first: u32, last: u32, complete: b
 
 fn chunk(backfill: u64, n: u32, ids: &[u64]) -> ServerMessage {
     let rows = ids.iter().map(|id| row(*id, "x")).collect();
-    ServerMessage::Chunk { backfill: BackfillId(backfill), n, chunk: Arc::new(Chunk { relation: relation(), rows }) }
+    ServerMessage::Chunk {
+        backfill: BackfillId(backfill),
+        n,
+        of: 0,
+        chunk: Arc::new(Chunk { relation: relation(), rows }),
+    }
 }
 
 fn seam(backfill: u64, n: u32, page: Option<Page>, complete: Option<u64>) -> ServerMessage {
@@ -312,7 +317,9 @@ fn server_words(message: &ServerMessage) -> String {
         ServerMessage::Welcome { from: None, .. } => "welcome to a backfill".into(),
         ServerMessage::Credential { .. } => "the credential is good".into(),
         ServerMessage::Schema(relation) => format!("schema {}", relation.full_name()),
-        ServerMessage::Chunk { backfill, n, chunk } => format!("chunk {}.{n} with {}", backfill.0, chunk.rows.len()),
+        ServerMessage::Chunk { backfill, n, chunk, .. } => {
+            format!("chunk {}.{n} with {}", backfill.0, chunk.rows.len())
+        }
         ServerMessage::Seam { backfill, n, page, complete } => seam_words(*backfill, *n, page.as_ref(), *complete),
         ServerMessage::Page(page) => format!("page {}", page_words(page)),
         ServerMessage::Live => "live".into(),

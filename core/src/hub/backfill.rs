@@ -149,9 +149,10 @@ impl Served {
         }
         let Some(chunk) = chunk else { return self.restart_backfill(desk, now) };
         backfill.stop_reading();
+        let of = backfill.spool().and_then(|no| desk.spools.ready(no)).map_or(0, |spool| spool.rows);
         desk.introduce(&mut self.peer, [&chunk.relation]);
         let n = backfill.next_n(now);
-        let message = ServerMessage::Chunk { backfill: backfill.id, n, chunk: Arc::clone(chunk) };
+        let message = ServerMessage::Chunk { backfill: backfill.id, n, of, chunk: Arc::clone(chunk) };
         desk.send(self.peer.id, message);
         self.drive_backfill(desk, now);
     }

@@ -392,7 +392,7 @@ impl Script {
                 format!("welcome: head {head}, from {from}")
             }
             ServerMessage::Schema(relation) => format!("schema of {}", relation.full_name()),
-            ServerMessage::Chunk { backfill: id, n, chunk } => {
+            ServerMessage::Chunk { backfill: id, n, chunk, .. } => {
                 format!("chunk {n} of backfill {}: {} rows", backfill(*id), chunk.rows.len())
             }
             ServerMessage::Seam { backfill: id, n, page, complete } => {

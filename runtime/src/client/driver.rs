@@ -3,7 +3,7 @@
 use super::changes::Publisher;
 use super::errands::{Errand, Errands, apply};
 use super::socket::{self, Outgoing};
-use super::{Options, Status, Store};
+use super::{BackfillProgress, Options, Status, Store};
 use crate::clock::Clock;
 use dormouse_core::ask::{Ask, Incarnation};
 use dormouse_core::client::{Client as Machine, ClientPhase, Config, Input, Notice, Output, SocketId};
@@ -152,12 +152,25 @@ impl<S: Store> Driver<S> {
     }
 
     fn handle(&mut self, input: Input) {
-        if let Input::Received { message: Ok(ServerMessage::Welcome { era, head, .. }), .. } = &input {
-            let welcome = Some((*era, *head));
-            self.status.send_modify(|status| {
-                status.welcome = welcome;
-                status.welcomes += 1;
-            });
+        match &input {
+            Input::Received { message: Ok(ServerMessage::Welcome { era, head, .. }), .. } => {
+                let welcome = Some((*era, *head));
+                self.status.send_modify(|status| {
+                    status.welcome = welcome;
+                    status.welcomes += 1;
+                    status.backfill = None;
+                });
+            }
+            Input::Received { message: Ok(ServerMessage::Chunk { n, of, chunk, .. }), .. } => {
+                let before =
+                    if *n == 0 { 0 } else { self.status.borrow().backfill.map_or(0, |backfill| backfill.rows) };
+                let backfill = Some(BackfillProgress { rows: before + chunk.rows.len() as u64, of: *of });
+                self.status.send_modify(|status| status.backfill = backfill);
+            }
+            Input::Received { message: Ok(ServerMessage::Seam { complete: Some(_), .. }), .. } => {
+                self.status.send_modify(|status| status.backfill = None);
+            }
+            _ => {}
         }
         self.machine.handle(self.clock.now(), input);
         self.settle();

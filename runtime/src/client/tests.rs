@@ -1,5 +1,6 @@
 //! The client against a small scripted server.
 
+use super::BackfillProgress;
 use super::{Client, Options};
 use async_tungstenite::WebSocketStream;
 use async_tungstenite::tokio::{TokioAdapter, accept_hdr_async};
@@ -101,7 +102,7 @@ fn page(after: u64, through: u64, n: &str) -> Arc<Page> {
 async fn backfill(socket: &mut Socket) {
     socket.send(ServerMessage::Schema(relation())).await;
     let chunk = Arc::new(Chunk { relation: relation(), rows: vec![row("1", "0"), row("2", "0")] });
-    socket.send(ServerMessage::Chunk { backfill: BackfillId(7), n: 0, chunk }).await;
+    socket.send(ServerMessage::Chunk { backfill: BackfillId(7), n: 0, of: 2, chunk }).await;
     let complete = Some(at(10));
     socket.send(ServerMessage::Seam { backfill: BackfillId(7), n: 1, page: None, complete }).await;
 }
@@ -120,9 +121,15 @@ async fn a_replica_syncs_loses_its_connection_and_goes_on() {
 
     let mut socket = Socket::accept(&listener).await;
     assert_eq!(socket.welcome(at(10), None).await, Resume::Nothing);
-    backfill(&mut socket).await;
+    socket.send(ServerMessage::Schema(relation())).await;
+    let chunk = Arc::new(Chunk { relation: relation(), rows: vec![row("1", "0")] });
+    socket.send(ServerMessage::Chunk { backfill: BackfillId(6), n: 0, of: 2, chunk }).await;
+    let half = Some(BackfillProgress { rows: 1, of: 2 });
+    client.wait_for(|status| status.backfill == half).await.expect("it tells how far it is");
+    backfill(&mut socket).await; // Another one, from its beginning.
     socket.send(ServerMessage::Live).await;
     assert_eq!(client.wait_until_live().await, Ok(Some(at(10))));
+    assert_eq!(client.status().borrow().backfill, None);
     assert_eq!(client.read(|store| store.table("public.t").map(|table| table.len())), Some(2));
     drop(socket);
 
@@ -233,7 +240,7 @@ async fn a_client_that_was_dropped_stores_nothing_more() {
     let before = count();
     socket.send(ServerMessage::Schema(relation())).await;
     let chunk = Arc::new(Chunk { relation: relation(), rows: vec![row("1", "0")] });
-    socket.send(ServerMessage::Chunk { backfill: BackfillId(7), n: 0, chunk }).await;
+    socket.send(ServerMessage::Chunk { backfill: BackfillId(7), n: 0, of: 2, chunk }).await;
     until(&|| count() > before).await;
     drop(client);
     release.send(()).expect("it waits");

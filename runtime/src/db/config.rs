@@ -21,7 +21,7 @@ pub struct Config {
     pub value_bytes_max: usize,
     /// How long a spool lives after the last read of it.
     pub spool_idle_max: Duration,
-    /// A snapshot of the same scope that is no older is shared.
+    /// A snapshot of the same scope that is no older is shared, unless much was written since.
     pub snapshot_share_max: Duration,
 }
 
@@ -49,7 +49,7 @@ impl Config {
             spool_dir: None,
             value_bytes_max: VALUE_BYTES_MAX,
             spool_idle_max: Duration::from_secs(15 * 60),
-            snapshot_share_max: Duration::from_secs(15),
+            snapshot_share_max: Duration::from_secs(10 * 60),
         }
     }
 

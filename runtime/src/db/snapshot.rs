@@ -13,6 +13,7 @@ use dormouse_core::change::Scope;
 use dormouse_core::fault::Failure;
 use dormouse_core::history::{Head, ReadHead};
 use dormouse_core::hub::{SnapshotTaken, Spool, SpoolId, TakeSnapshot};
+use dormouse_core::limits::CHUNK_BYTES_MAX;
 use dormouse_core::position::{Era, Lsn, Waypoint};
 use dormouse_core::xid::Snapshot;
 use futures::{StreamExt, pin_mut};
@@ -23,6 +24,13 @@ use tokio_postgres::types::PgLsn;
 
 /// How often it is looked whether a snapshot holds up a migration; the second look in a row that says so ends the snapshot.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// How many bytes of WAL may have been written since a spool for it to be shared still: those who share it read that stretch from history, which
+/// costs the published tables nothing, but takes them longer than a snapshot of little would.
+fn worth(spool: &Spool) -> u64 {
+    const LITTLE: u64 = 64 * 1024 * 1024;
+    LITTLE + 4 * u64::from(spool.chunks) * CHUNK_BYTES_MAX as u64
+}
 
 impl Database {
     /// Answers [`TakeSnapshot`]. Whoever asks for the scope of a recent spool shares it.
@@ -36,7 +44,10 @@ impl Database {
         if head.era() != q.era {
             return Ok(SnapshotTaken::OtherEra { head });
         }
-        let fits = |spool: &Spool| spool.start.era == q.era && spool.schema == head.schema();
+        let fits = |spool: &Spool| {
+            let behind = head.position().commit_lsn.0.saturating_sub(spool.start.position.commit_lsn.0);
+            (spool.start.era, spool.schema) == (q.era, head.schema()) && behind <= worth(spool)
+        };
         if let Some(spool) = self.inner.spools.share(&q.scope, self.inner.config.snapshot_share_max, fits) {
             return Ok(SnapshotTaken::Spooled(spool));
         }

@@ -40,8 +40,8 @@ impl Kept {
 impl Frames {
     /// The frame of a message, kept when it is `shared` by several recipients or anybody else holds the message.
     pub(super) fn of(&mut self, message: &Arc<ServerMessage>, format: Format, shared: bool) -> Bytes {
-        if let ServerMessage::Chunk { backfill, n, chunk } = &**message {
-            return self.body(chunk, format).frame(*backfill, *n, format);
+        if let ServerMessage::Chunk { backfill, n, of, chunk } = &**message {
+            return self.body(chunk, format).frame(*backfill, *n, *of, format);
         }
         let known = self.recent.iter().rev().find_map(|(kept, of)| match kept {
             Kept::Frame(recent, frame) if *of == format && Arc::ptr_eq(recent, message) => Some(frame.clone()),

@@ -44,11 +44,11 @@ impl ChunkBody {
 
     /// The frame for one session.
     #[must_use]
-    pub fn frame(&self, backfill: BackfillId, n: u32, format: Format) -> Bytes {
+    pub fn frame(&self, backfill: BackfillId, n: u32, of: u64, format: Format) -> Bytes {
         let head = if format.is_binary() {
-            binary::chunk_head(backfill, n)
+            binary::chunk_head(backfill, n, of)
         } else {
-            json::chunk_head(backfill, n).into_bytes()
+            json::chunk_head(backfill, n, of).into_bytes()
         };
         match (self.deflated, format.is_binary()) {
             (false, true) => encode(BINARY, &[&head, &self.bytes]),
@@ -154,11 +154,11 @@ mod tests {
         let relation = Arc::new(Relation::new("public", "a", vec![column("id", true), column("text", false)]));
         let rows = (0..100).map(|n: u32| Row::of([Value::Text(&n.to_string()), Value::Text("much the same")]));
         let chunk = Arc::new(Chunk { relation: Arc::clone(&relation), rows: rows.collect() });
-        let message = ServerMessage::Chunk { backfill: BackfillId(7), n: 3, chunk: Arc::clone(&chunk) };
+        let message = ServerMessage::Chunk { backfill: BackfillId(7), n: 3, of: 100, chunk: Arc::clone(&chunk) };
         let mut shapes = json::ServerDecoder::default();
         shapes.decode(&json::encode_server(&ServerMessage::Schema(relation))).expect("a schema");
         for format in Format::ALL {
-            let frame = ChunkBody::new(&chunk, format).frame(BackfillId(7), 3, format);
+            let frame = ChunkBody::new(&chunk, format).frame(BackfillId(7), 3, 100, format);
             let whole = encode_message(&message, format);
             for frame in [frame, whole] {
                 let payload = &frame[4..]; // Its length takes two bytes.

@@ -168,7 +168,7 @@ fn serve(
                 return Server::Paging { sent: at.position };
             }
             let chunk = Arc::new(Chunk { relation: relation(), rows });
-            run.receive(ServerMessage::Chunk { backfill: BackfillId(id), n, chunk });
+            run.receive(ServerMessage::Chunk { backfill: BackfillId(id), n, of: 0, chunk });
             Server::Backfilling { id, n: n + 1, at }
         }
         (_, Server::Paging { sent }) => {

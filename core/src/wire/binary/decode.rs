@@ -39,12 +39,12 @@ pub fn decode_server(bytes: &[u8], shapes: &ServerDecoder) -> Result<ServerMessa
             ServerMessage::Page(Arc::new(page(&mut reader, after, through, shapes)?))
         }
         kind::CHUNK => {
-            let (backfill, n) = (BackfillId(reader.number()?), reader.small()?);
+            let (backfill, n, of) = (BackfillId(reader.number()?), reader.small()?, reader.number()?);
             let relation = Arc::clone(shapes.relation(reader.number()?)?);
             let count = reader.count()?;
             let width = relation.columns.len();
             let rows = (0..count).map(|_| row(&mut reader, width)).collect::<Result<_, _>>()?;
-            ServerMessage::Chunk { backfill, n, chunk: Arc::new(Chunk { relation, rows }) }
+            ServerMessage::Chunk { backfill, n, of, chunk: Arc::new(Chunk { relation, rows }) }
         }
         kind::SEAM => {
             let (backfill, n) = (BackfillId(reader.number()?), reader.small()?);

@@ -20,8 +20,8 @@ pub fn encode_server(message: &ServerMessage) -> Option<Vec<u8>> {
             push_transactions(&mut out, page);
             Some(out.bytes)
         }
-        ServerMessage::Chunk { backfill, n, chunk } => {
-            let mut out = chunk_head(*backfill, *n);
+        ServerMessage::Chunk { backfill, n, of, chunk } => {
+            let mut out = chunk_head(*backfill, *n, *of);
             out.extend_from_slice(&chunk_body(chunk));
             Some(out)
         }
@@ -70,11 +70,12 @@ pub fn encode_client(message: &ClientMessage) -> Option<Vec<u8>> {
 
 /// What begins a chunk's message: the part that differs between the sessions that are sent the chunk.
 #[must_use]
-pub fn chunk_head(backfill: BackfillId, n: u32) -> Vec<u8> {
+pub fn chunk_head(backfill: BackfillId, n: u32, of: u64) -> Vec<u8> {
     let mut out = Writer::default();
     out.byte(kind::CHUNK);
     out.number(backfill.0);
     out.number(u64::from(n));
+    out.number(of);
     out.bytes
 }
 

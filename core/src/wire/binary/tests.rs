@@ -108,10 +108,11 @@ fn server() -> impl Strategy<Value = ServerMessage> {
             complete,
         },
     );
-    let chunk = (any::<(u64, u32)>(), prop::collection::vec(values(false), 0..6)).prop_map(|((backfill, n), rows)| {
-        let chunk = Arc::new(Chunk { relation: relation("a"), rows });
-        ServerMessage::Chunk { backfill: BackfillId(backfill), n, chunk }
-    });
+    let chunk =
+        (any::<(u64, u32, u64)>(), prop::collection::vec(values(false), 0..6)).prop_map(|((backfill, n, of), rows)| {
+            let chunk = Arc::new(Chunk { relation: relation("a"), rows });
+            ServerMessage::Chunk { backfill: BackfillId(backfill), n, of, chunk }
+        });
     prop_oneof![page, seam, chunk]
 }
 

@@ -61,7 +61,7 @@ impl ServerDecoder {
                 Ok(ServerMessage::Schema(relation))
             }
             "chunk" => {
-                let ChunkJson { backfill, n, schema, rows } = parse(text)?;
+                let ChunkJson { backfill, n, of, schema, rows } = parse(text)?;
                 let relation = Arc::clone(self.relation(schema)?);
                 let rows = rows.into_iter().map(|row| row.0).collect::<Vec<_>>();
                 if rows.iter().any(|row| row.values().count() != relation.columns.len()) {
@@ -70,6 +70,7 @@ impl ServerDecoder {
                 Ok(ServerMessage::Chunk {
                     backfill: BackfillId(backfill),
                     n,
+                    of,
                     chunk: Arc::new(Chunk { relation, rows }),
                 })
             }
@@ -264,6 +265,8 @@ struct ChunkJson {
     #[serde(with = "super::decimal")]
     backfill: u64,
     n: u32,
+    #[serde(default)]
+    of: u64,
     schema: u64,
     rows: Vec<RowJson>,
 }

@@ -22,8 +22,8 @@ pub fn encode_server(message: &ServerMessage) -> String {
             push(&mut out, &Credential { kind: "credential", expires_in_ms: *expires_in_ms });
         }
         ServerMessage::Schema(relation) => push(&mut out, &Schema::of(relation)),
-        ServerMessage::Chunk { backfill, n, chunk } => {
-            push_chunk_head(&mut out, *backfill, *n);
+        ServerMessage::Chunk { backfill, n, of, chunk } => {
+            push_chunk_head(&mut out, *backfill, *n, *of);
             push_chunk_body(&mut out, chunk);
         }
         ServerMessage::Seam { backfill, n, page, complete } => {
@@ -54,9 +54,9 @@ pub fn encode_server(message: &ServerMessage) -> String {
 
 /// What begins a chunk's text: the part that differs between the sessions that are sent the chunk.
 #[must_use]
-pub fn chunk_head(backfill: BackfillId, n: u32) -> String {
+pub fn chunk_head(backfill: BackfillId, n: u32, of: u64) -> String {
     let mut out = Vec::new();
-    push_chunk_head(&mut out, backfill, n);
+    push_chunk_head(&mut out, backfill, n, of);
     text(out)
 }
 
@@ -101,8 +101,8 @@ pub fn encode_client(message: &ClientMessage) -> String {
     text(out)
 }
 
-fn push_chunk_head(out: &mut Vec<u8>, backfill: BackfillId, n: u32) {
-    out.extend_from_slice(format!(r#"{{"type":"chunk","backfill":"{}","n":{n},"#, backfill.0).as_bytes());
+fn push_chunk_head(out: &mut Vec<u8>, backfill: BackfillId, n: u32, of: u64) {
+    out.extend_from_slice(format!(r#"{{"type":"chunk","backfill":"{}","n":{n},"of":{of},"#, backfill.0).as_bytes());
 }
 
 fn push_chunk_body(out: &mut Vec<u8>, chunk: &Chunk) {

@@ -116,7 +116,7 @@ fn every_server_message_comes_back_as_it_was() {
         },
         ServerMessage::Credential { expires_in_ms: Some(7) },
         ServerMessage::Credential { expires_in_ms: None },
-        ServerMessage::Chunk { backfill, n: 3, chunk: Arc::new(Chunk { relation: relation(), rows }) },
+        ServerMessage::Chunk { backfill, n: 3, of: 9, chunk: Arc::new(Chunk { relation: relation(), rows }) },
         ServerMessage::Seam { backfill, n: 4, page: Some(Arc::new(seam)), complete: None },
         ServerMessage::Seam { backfill, n: 5, page: None, complete: Some(waypoint()) },
         ServerMessage::Page(Arc::new(page(all_changes()))),
@@ -194,7 +194,7 @@ proptest! {
         let column = Column { name: "c".into(), type_oid: oid, type_name: "any".into(), key: true };
         let relation = Arc::new(Relation::new("public", "t", vec![column]));
         let rows = vec![row([Value::Text(&text)])];
-        let message = ServerMessage::Chunk { backfill: BackfillId(1), n: 0, chunk: Arc::new(Chunk { relation: Arc::clone(&relation), rows }) };
+        let message = ServerMessage::Chunk { backfill: BackfillId(1), n: 0, of: 1, chunk: Arc::new(Chunk { relation: Arc::clone(&relation), rows }) };
         let mut decoder = ServerDecoder::default();
         decoder.decode(&encode_server(&ServerMessage::Schema(relation))).expect("a schema");
         prop_assert_eq!(decoder.decode(&encode_server(&message)), Ok(message));
