@@ -62,10 +62,37 @@ safeguards! {
     AnswerIncarnation,
 }
 
+impl Safeguard {
+    /// The races of the catalogue that it prevents, by name: each is lost in some run without it.
+    #[must_use]
+    pub const fn races(self) -> &'static [&'static str] {
+        match self {
+            Self::CoveredBeforeConfirm => &["confirm-before-record", "confirm-beyond-covered"],
+            Self::RecordBeforeAnnounce => &["announce-before-recorded"],
+            Self::TransactionRowLast => &["partly-recorded-transaction", "transaction-larger-than-page"],
+            Self::CompareAndSet => &["retry-of-a-piece"],
+            Self::EraStartWait => &["era-start-gap"],
+            Self::SeamFilter => &["commit-in-wal-not-yet-visible"],
+            Self::SeamEndsAtF => &["filter-ends-by-xid"],
+            Self::SeamAwaitsCovered => {
+                &["wait-for-initial-poll", "position-beyond-history", "change-between-snapshot-and-stream"]
+            }
+            Self::Fresh => &["live-before-covered", "live-before-fresh-after-wake"],
+            Self::ChainedPages => &["cut-after-data-before-ack", "hole-between-pages"],
+            Self::EpochFence => &["epoch-restarts"],
+            Self::MonotonicPosition => &["ack-goes-backward", "prune-trusts-a-wrong-mark"],
+            Self::CredentialExpires => &["token-expires-in-standby"],
+            Self::AnswerIncarnation => &["answer-to-an-earlier-life"],
+        }
+    }
+}
+
 /// Which safeguards hold. All of them, in every build without the feature `ablation`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Safeguards {
+    /// Not written down: a recording of production, in which all hold, is read by the build that can switch them off.
     #[cfg(feature = "ablation")]
+    #[serde(skip)]
     off: u64,
 }
 

@@ -10,6 +10,7 @@ mod fuzz;
 mod golden;
 pub mod journal;
 mod pool;
+mod reanchor;
 mod replay;
 mod scenario;
 mod searching;
@@ -66,6 +67,8 @@ enum Command {
     Scenarios(ScenariosArgs),
     /// Switches off one safeguard after the other: a violation must be found for each.
     Ablate(AblateArgs),
+    /// Finds traces again that drifted and no longer break their promise, close by, and writes them anew. Needs the ablation build.
+    Reanchor(ReanchorArgs),
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -106,6 +109,9 @@ struct FuzzArgs {
     /// How choices are made.
     #[arg(long, value_enum, default_value_t)]
     chooser: searching::ChooserArg,
+    /// Let the second, naive oracle look at every run, and not at one in sixteen: slower.
+    #[arg(long)]
+    naive: bool,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
@@ -300,7 +306,7 @@ struct ScenariosArgs {
     json: bool,
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 struct AblateArgs {
     /// Only this safeguard.
     name: Option<String>,
@@ -310,6 +316,18 @@ struct AblateArgs {
     /// Run the traces of this folder instead: each must break its promise without its safeguard.
     #[arg(long, conflicts_with_all = ["name", "write"])]
     traces: Option<PathBuf>,
+    /// Of those, write anew what no longer breaks its promise but does close by, and else what is found from seeds.
+    #[arg(long, requires = "traces")]
+    reanchor: bool,
+    /// Switch off one oracle after the other as well: which safeguards would then not be missed?
+    #[arg(long, conflicts_with_all = ["write", "traces"])]
+    oracles: bool,
+    /// Switch off each safeguard in the scenarios that name it instead: each must then break a promise, but for those known not to.
+    #[arg(long, conflicts_with_all = ["write", "traces", "oracles"])]
+    scenarios: bool,
+    /// Let only the second, naive oracle judge what clients show, in every run.
+    #[arg(long, conflicts_with_all = ["write", "traces", "oracles", "scenarios"])]
+    naive: bool,
     /// How many seeds to try at most.
     #[arg(long, default_value_t = 20_000)]
     seeds: u64,
@@ -325,6 +343,18 @@ struct AblateArgs {
     /// How many threads; as many as there are cores unless given.
     #[arg(long)]
     threads: Option<usize>,
+}
+
+#[derive(Debug, Args)]
+struct ReanchorArgs {
+    /// A trace file, or a folder of them.
+    path: PathBuf,
+    /// How many runs a trace may take.
+    #[arg(long, default_value_t = 20_000)]
+    runs: u32,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
 }
 
 /// Runs the command line.
@@ -343,6 +373,7 @@ pub fn run() -> ExitCode {
         Command::Scenario(args) => scenario::run(&args),
         Command::Scenarios(args) => scenario::list(&args),
         Command::Ablate(args) => ablate::run(&args),
+        Command::Reanchor(args) => reanchor::run(&args),
     };
     ExitCode::from(status)
 }

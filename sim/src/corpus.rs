@@ -34,7 +34,7 @@ pub fn trace(world: &World) -> TraceFile {
     trace_of(&setup(world.plan.seed), world)
 }
 
-const fn setup(seed: u64) -> Setup {
+fn setup(seed: u64) -> Setup {
     Setup::new(seed, Size::S, Safeguards::ALL)
 }
 

@@ -18,6 +18,7 @@ pub mod chooser;
 pub mod exhaust;
 pub mod fork;
 pub mod queue;
+pub mod reanchor;
 pub mod shrink;
 pub mod state;
 pub mod subject;

@@ -1,11 +1,15 @@
 //! What must always be true: the promises, watched online from outside the machines, against the model's truth.
 
+mod naive;
 mod registry;
 mod replica;
 mod server;
+mod watch;
 
+pub use naive::Naive;
 pub use registry::RegistryBefore;
 pub use replica::Holding;
+pub use watch::{Oracles, Second};
 
 use crate::entity::Entity;
 use crate::plan::{Plan, WINDOW_BYTES, client_id};

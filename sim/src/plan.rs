@@ -2,6 +2,7 @@
 
 use crate::chooser::{Chooser, Kind};
 use crate::entity::Entity;
+use crate::oracle::Oracles;
 use crate::scenario::{Held, Scenario};
 use dormouse_core::change::Scope;
 use dormouse_core::client::{self, Mode};
@@ -70,7 +71,8 @@ macro_rules! families {
         pub enum Family { $($(#[doc = $doc])+ $name = $bit,)+ }
 
         impl Family {
-            const ALL: &[(Self, u64)] = &[$((Self::$name, $of),)+];
+            /// All of them, each with how many seeds there are to one that has it, in the order in which they are drawn.
+            pub const ALL: &[(Self, u64)] = &[$((Self::$name, $of),)+];
         }
     };
 }
@@ -145,10 +147,36 @@ impl Families {
         Self(families.iter().fold(0, |on, family| on | 1 << *family as u32))
     }
 
+    /// Those that a seed draws.
+    #[must_use]
+    pub fn drawn(chooser: &mut Chooser) -> Self {
+        let drawn = Family::ALL.iter().filter(|(_, of)| chooser.draw(Kind::Family, Entity::World, *of) == 0);
+        Self(drawn.fold(0, |on, (family, _)| on | 1 << *family as u32))
+    }
+
     /// Whether one is on.
     #[must_use]
     pub const fn has(self, family: Family) -> bool {
         self.0 & (1 << family as u32) != 0
+    }
+
+    /// The same without one.
+    #[must_use]
+    pub const fn without(self, family: Family) -> Self {
+        Self(self.0 & !(1 << family as u32))
+    }
+}
+
+impl std::str::FromStr for Families {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let named = |name: &str| Family::ALL.iter().find(|(family, _)| format!("{family:?}") == name);
+        let mut on = 0;
+        for name in text.split_whitespace() {
+            on |= 1 << named(name).ok_or(())?.0 as u32;
+        }
+        Ok(Self(on))
     }
 }
 
@@ -179,25 +207,24 @@ pub struct Plan {
     pub tight: bool,
     /// The race that the run is steered into, if it is.
     pub scenario: Option<&'static Scenario>,
+    /// Who watches.
+    pub oracles: Oracles,
 }
 
 impl Plan {
     /// Draws the plan of a seed.
     #[must_use]
     pub fn new(seed: u64, size: Size, safeguards: Safeguards, chooser: &mut Chooser) -> Self {
-        let mut on = 0;
-        for (family, of) in Family::ALL {
-            on |= u64::from(chooser.draw(Kind::Family, Entity::World, *of) == 0) << *family as u32;
-        }
         Self {
             seed,
             size,
-            families: Families(on),
+            families: Families::drawn(chooser),
             safeguards,
             transactions: size.transactions(),
             rolled_back: BTreeSet::new(),
             tight: false,
             scenario: None,
+            oracles: Oracles::default(),
         }
     }
 

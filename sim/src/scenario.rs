@@ -219,6 +219,14 @@ mod tests {
     }
 
     #[test]
+    fn each_safeguard_names_the_races_that_name_it() {
+        for safeguard in Safeguard::ALL {
+            let races: Vec<_> = races_of(*safeguard).collect();
+            assert_eq!(safeguard.races(), races, "{}", safeguard.name());
+        }
+    }
+
+    #[test]
     fn what_is_held_has_a_window_and_somebody_who_notices() {
         for (_, scenario) in all() {
             if let Some(held) = scenario.held() {

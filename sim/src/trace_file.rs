@@ -2,18 +2,24 @@
 //!
 //! ```text
 //! seed S:1872
+//! families Latency Evict
 //! transactions 4
 //! rolled-back writer/1#0
 //! without ChainedPages
 //! ```
 
+use crate::chooser::{Chooser, Source};
 use crate::engine::{subject, trace};
 use crate::entity::Entities;
-use crate::plan::Size;
+use crate::oracle::Oracles;
+use crate::plan::{Families, Size};
 use crate::scenario::{self, Scenario};
 use crate::world::World;
 use dormouse_core::safeguard::{Safeguard, Safeguards};
 use std::collections::BTreeSet;
+
+/// How many seeds to either side a trace that drifted is looked for in.
+const SEEDS_BESIDE: u64 = 8;
 
 /// A run of Dormouse, as few words describe it.
 pub type TraceFile = trace::TraceFile<World>;
@@ -25,6 +31,9 @@ pub struct Setup {
     pub seed: u64,
     /// How large the world is.
     pub size: Size,
+    /// Which families of faults and of workload it has. A file tells them, so that it stays what it is when the simulator gets others;
+    /// in one that does not they follow from the seed.
+    pub families: Families,
     /// How many transactions are written.
     pub transactions: u32,
     /// Transactions that roll back instead of committing: a writer, and which of its own.
@@ -37,21 +46,25 @@ pub struct Setup {
     pub tight: bool,
     /// What holds: not of the file, but of whoever runs it.
     pub safeguards: Safeguards,
+    /// Who watches: not of the file either.
+    pub oracles: Oracles,
 }
 
 impl Setup {
     /// The world of a seed.
     #[must_use]
-    pub const fn new(seed: u64, size: Size, safeguards: Safeguards) -> Self {
+    pub fn new(seed: u64, size: Size, safeguards: Safeguards) -> Self {
         Self {
             seed,
             size,
+            families: Families::drawn(&mut Chooser::new(seed, 1, Source::Random)),
             transactions: size.transactions(),
             rolled_back: BTreeSet::new(),
             scenario: None,
             without: None,
             tight: false,
             safeguards,
+            oracles: Oracles::default(),
         }
     }
 
@@ -77,7 +90,10 @@ impl subject::Setup for Setup {
 
     fn lines(&self) -> Vec<String> {
         let mut lines = vec![format!("seed {}:{}", self.size, self.seed)];
-        lines.extend(self.scenario.map(|scenario| format!("scenario {}", scenario.name)));
+        lines.push(match self.scenario {
+            Some(scenario) => format!("scenario {}", scenario.name),
+            None => format!("families {}", self.families).trim_end().to_owned(),
+        });
         lines.push(format!("transactions {}", self.transactions));
         if !self.rolled_back.is_empty() {
             let all: Vec<_> = self.rolled_back.iter().map(|(writer, n)| format!("writer/{writer}#{n}")).collect();
@@ -88,10 +104,19 @@ impl subject::Setup for Setup {
         lines
     }
 
+    /// With transactions that shrinking took away, and of the seeds beside this one.
+    fn neighbours(&self) -> Vec<Self> {
+        let whole = Self { transactions: self.size.transactions(), rolled_back: BTreeSet::new(), ..self.clone() };
+        let more = (1..=2).map(|more| Self { transactions: self.transactions + more, ..self.clone() });
+        let seeds = (1..=SEEDS_BESIDE).flat_map(|by| [self.seed.wrapping_add(by), self.seed.wrapping_sub(by)]);
+        let beside = seeds.map(|seed| Self { seed, ..self.clone() });
+        more.chain([whole]).chain(beside).collect()
+    }
+
     fn parse(lines: &[(usize, &str)]) -> Result<Self, String> {
         let mut setup = None;
         let (mut transactions, mut rolled_back, mut without, mut tight) = (None, BTreeSet::new(), None, false);
-        let mut scenario = None;
+        let (mut scenario, mut families) = (None, None);
         for (n, line) in lines {
             let wrong = |expected: &str| format!("line {n}: {line:?}: expected {expected}");
             let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
@@ -102,6 +127,7 @@ impl subject::Setup for Setup {
                     let named = scenario::find(rest).filter(|scenario| scenario.held().is_some());
                     scenario = Some(named.ok_or_else(|| wrong("the name of a scenario that is held"))?);
                 }
+                "families" => families = Some(rest.parse().map_err(|()| wrong("names of families"))?),
                 "transactions" => transactions = Some(rest.parse().map_err(|_| wrong("a number"))?),
                 "rolled-back" => {
                     let all = rest.split_whitespace().map(transaction).collect::<Option<_>>();
@@ -118,7 +144,8 @@ impl subject::Setup for Setup {
         let (size, seed) = setup.ok_or("the line `seed …` is missing")?;
         let new = Self::new(seed, size, Safeguards::ALL);
         let transactions = transactions.unwrap_or(new.transactions);
-        Ok(Self { transactions, rolled_back, scenario, without, tight, ..new })
+        let families = families.unwrap_or(new.families);
+        Ok(Self { families, transactions, rolled_back, scenario, without, tight, ..new })
     }
 }
 
@@ -144,7 +171,7 @@ fn transaction(text: &str) -> Option<(u8, u32)> {
 mod tests {
     use super::*;
 
-    const TEXT: &str = "# What it shows.\ntrace 1\nseed M:7\ntransactions 4\nrolled-back writer/0#2 writer/1#0\n\
+    const TEXT: &str = "# What it shows.\ntrace 1\nseed M:7\nfamilies Latency Evict\ntransactions 4\nrolled-back writer/0#2 writer/1#0\n\
         without SeamFilter\nbreaks Complete \"content sum\" client\nchoice Cut client/0 #3 = 1\nchoice Pause node/1 #0 = 2\n";
 
     #[test]
@@ -170,6 +197,7 @@ mod tests {
         check("trace 1\nseed S:1\nchoice Cut client/0 = 1", "line 3");
         check("trace 1\nseed S:1\nchoice Cut nobody/0 #1 = 1", "line 3");
         check("trace 1\nseed S:1\nwithout Belts", "a safeguard");
+        check("trace 1\nseed S:1\nfamilies Cuts Earthquakes", "names of families");
         check("trace 1\nseed S:1\nnonsense", "line 3");
     }
 }

@@ -7,6 +7,7 @@ mod database;
 mod event;
 mod fault;
 mod hub;
+mod naive;
 mod names;
 mod network;
 mod quiet;
@@ -29,7 +30,7 @@ use crate::engine::queue::Queue;
 use crate::engine::subject::Setup as _;
 use crate::entity::{Entity, HUBS, NODES};
 use crate::log::{Draft, Log, What, words};
-use crate::oracle::{Oracle, Promise, Violation};
+use crate::oracle::{Naive, Oracle, Promise, Violation};
 use crate::plan::{Plan, Size};
 use crate::postgres::Postgres;
 use crate::probe::{Probe, Probes};
@@ -89,6 +90,8 @@ pub struct World {
     network: Network,
     workload: Workload,
     oracle: Oracle,
+    /// The second opinion on what clients show, in some runs.
+    naive: Option<Naive>,
     lives: u64,
     quiet: Option<quiet::Quiet>,
     /// Since when faults rest in the midst of the run.
@@ -131,11 +134,13 @@ impl World {
         let held = setup.scenario.and_then(Scenario::held).filter(|_| matches!(source, Source::Random));
         let mut chooser = Chooser::new(setup.seed(), setup.entities().count(), source);
         let plan = Plan::new(setup.seed, setup.size, setup.safeguards, &mut chooser);
+        let plan = Plan { families: setup.families, ..plan };
         let plan = setup.scenario.map_or(plan.clone(), |scenario| plan.of_scenario(scenario));
         let plan = Plan {
             transactions: setup.transactions,
             rolled_back: setup.rolled_back.clone(),
             tight: setup.tight,
+            oracles: setup.oracles,
             ..plan
         };
         Self::of_plan(plan, chooser, log, held.map(|held| Steering::new(held.rules)))
@@ -148,6 +153,8 @@ impl World {
     }
 
     fn of_plan(plan: Plan, chooser: Chooser, log: Log, steering: Option<Steering>) -> Self {
+        let naive = plan.oracles.wants_naive(plan.seed) && !chooser.is_exhaustive();
+        let naive = naive.then(|| Naive::new(&plan));
         let mut world = Self {
             now: DAWN,
             events: 0,
@@ -167,6 +174,7 @@ impl World {
             network: Network::default(),
             workload: Workload::new(&plan),
             oracle: Oracle::new(&plan),
+            naive,
             lives: 0,
             quiet: None,
             window: None,
@@ -276,7 +284,7 @@ impl World {
 
     /// A promise broke.
     fn violate(&mut self, promise: Promise, oracle: &'static str, entity: Entity, event: String) {
-        if self.violation.is_none() {
+        if self.violation.is_none() && !self.plan.oracles.is_off(oracle) {
             self.log.add(|_| Draft::new(entity, What::Violation, format!("{promise} is broken ({oracle}): {event}")));
             self.violation = Some(Violation { promise, oracle, entity, event, at: self.now });
         }

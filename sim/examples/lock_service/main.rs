@@ -118,6 +118,7 @@ fn replay(text: &str) -> Result<(World, World), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use dormouse_sim::engine::reanchor::reanchor;
 
     #[test]
     fn without_the_check_the_race_is_found_shrunk_and_replayed() {
@@ -145,6 +146,31 @@ mod tests {
             less.choices.remove(n);
             assert_ne!(less.outcome(), file.breaks, "none of the choices can be left out:\n{file}");
         }
+    }
+
+    #[test]
+    fn a_trace_that_drifted_is_found_again_close_by() {
+        let (found, _) = search(false);
+        let file = shrink(&found.expect("the race is found")).expect("it breaks again").file;
+        let last = file.choices.len() - 1;
+        let drifted = |by: u32, pick: u64| {
+            let mut drifted = file.clone();
+            drifted.choices[last].n += by;
+            drifted.choices[last].pick = pick;
+            drifted
+        };
+        let candidates = [1, 2, 3].into_iter().flat_map(|by| [drifted(by, 1), drifted(by, 2), drifted(by, 3)]);
+        let drifted: Vec<_> = candidates.filter(|drifted| drifted.outcome() != file.breaks).collect();
+        assert!(!drifted.is_empty(), "some of them no longer break the promise");
+        for drifted in drifted {
+            let again = reanchor(&drifted, 5_000).expect("it is close by");
+            assert_eq!(again.outcome(), file.breaks, "{again}");
+            assert_ne!(again, drifted);
+        }
+        // Where the storage checks, there is nothing to be found.
+        let mut safe = file;
+        safe.setup.checked = true;
+        assert!(reanchor(&safe, 5_000).is_none());
     }
 
     #[test]

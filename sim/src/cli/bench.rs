@@ -8,6 +8,7 @@ use super::{BenchArgs, OK, VIOLATED, read_traces};
 use crate::engine::shrink::shrink;
 use crate::engine::subject::Subject;
 use crate::engine::trace::TraceFile;
+use crate::oracle::Oracles;
 use crate::plan::Size;
 use crate::trace_file::Setup;
 use crate::world::World;
@@ -68,6 +69,7 @@ fn job(args: &BenchArgs, size: Size, seeds: u64) -> Job {
         seeds,
         seconds: None,
         safeguards: Safeguards::ALL,
+        oracles: Oracles::default(),
         chooser: ChooserArg::Random,
         violations_max: 10,
         threads: args.threads,

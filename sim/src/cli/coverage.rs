@@ -4,6 +4,7 @@ use super::pool::{self, Job};
 use super::searching::ChooserArg;
 use super::{CoverageArgs, OK, VIOLATED};
 use crate::coverage::{Class, Pair, Phase};
+use crate::oracle::Oracles;
 use crate::plan::Size;
 use crate::probe::Probe;
 use dormouse_core::safeguard::Safeguards;
@@ -16,6 +17,7 @@ pub(super) fn run(args: &CoverageArgs) -> u8 {
         seeds: args.seeds,
         seconds: None,
         safeguards: Safeguards::ALL,
+        oracles: Oracles::default(),
         chooser: ChooserArg::Random,
         violations_max: 10,
         threads: args.threads,

@@ -3,6 +3,7 @@
 use super::pool::{self, Found, Job, Outcome};
 use super::searching::ChooserArg;
 use super::{FuzzArgs, OK, USAGE, VIOLATED, explain};
+use crate::oracle::{Oracles, Second};
 use crate::plan::Size;
 use crate::probe::Probe;
 use crate::trace_file::TraceFile;
@@ -25,6 +26,7 @@ pub(super) fn run(args: &FuzzArgs) -> u8 {
         seeds: args.seeds.unwrap_or(if args.seconds.is_some() { u64::MAX } else { SEEDS }),
         seconds: args.seconds,
         safeguards: Safeguards::ALL,
+        oracles: Oracles { off: None, second: if args.naive { Second::All } else { Second::Sample } },
         chooser: args.chooser,
         violations_max: args.violations_max,
         threads: args.threads,

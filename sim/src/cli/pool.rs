@@ -7,6 +7,7 @@ use crate::coverage::{Coverage, Reached};
 use crate::engine::fork::trace_of;
 use crate::engine::subject::Subject;
 use crate::log::Log;
+use crate::oracle::Oracles;
 use crate::plan::Size;
 use crate::probe::Probes;
 use crate::trace_file::{Setup, TraceFile};
@@ -25,6 +26,8 @@ pub(super) struct Job {
     pub seeds: u64,
     pub seconds: Option<u64>,
     pub safeguards: Safeguards,
+    /// Who watches.
+    pub oracles: Oracles,
     /// How choices are made.
     pub chooser: ChooserArg,
     /// Stop after so many violations.
@@ -41,7 +44,7 @@ pub(super) struct Job {
 pub(super) struct Found {
     pub seed: u64,
     pub promise: String,
-    pub oracle: String,
+    pub oracle: &'static str,
     pub entity: String,
     pub event: String,
     pub choices: Vec<String>,
@@ -137,7 +140,7 @@ fn is_doubled(seed: u64, job: &Job) -> bool {
 }
 
 fn run_one(seed: u64, job: &Job) -> One {
-    let setup = Setup::new(seed, job.size, job.safeguards);
+    let setup = Setup { oracles: job.oracles, ..Setup::new(seed, job.size, job.safeguards) };
     let first = catch(&setup, job.chooser);
     if is_doubled(seed, job)
         && let Some((oracle, event)) = differs(&setup, job.chooser, &first)
@@ -190,7 +193,7 @@ fn catch(setup: &Setup, chooser: ChooserArg) -> One {
     })
 }
 
-fn found(seed: u64, promise: &str, oracle: &str, entity: &str, event: String) -> Found {
+fn found(seed: u64, promise: &str, oracle: &'static str, entity: &str, event: String) -> Found {
     let (choices, file) = (Vec::new(), None);
-    Found { seed, promise: promise.into(), oracle: oracle.into(), entity: entity.into(), event, choices, file }
+    Found { seed, promise: promise.into(), oracle, entity: entity.into(), event, choices, file }
 }

@@ -82,6 +82,11 @@ pub trait Setup: Clone + PartialEq + Debug {
     /// The lines of a trace file that say all of it.
     fn lines(&self) -> Vec<String>;
 
+    /// Setups that are much like this one, nearest first, in which a trace that drifted is looked for.
+    fn neighbours(&self) -> Vec<Self> {
+        Vec::new()
+    }
+
     /// Reads such lines.
     ///
     /// # Errors

@@ -3,8 +3,9 @@
 use super::Postgres;
 use super::tables::alterations_in;
 use super::wal::{Commit, Expected, Sums, alterations};
-use dormouse_core::change::Scope;
+use dormouse_core::change::{Relation, Scope};
 use dormouse_core::position::{Lsn, Waypoint};
+use std::sync::Arc;
 
 /// How a replica's content sum compares with the truth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,12 +49,23 @@ impl Postgres {
         if sums.any(|expected| expected == sum) {
             return Verdict::Right;
         }
-        let era = self.eras.iter().rev().find(|era| era.era == shown.era);
-        let noted = era.and_then(|era| era.noted.iter().rev().find(|(schema, _)| *schema == shown.schema));
-        if noted.is_none_or(|(_, noted)| *noted < alterations(expected)) {
+        if self.noted_at(shown).is_none_or(|noted| noted < alterations(expected)) {
             return Verdict::Altered;
         }
         Verdict::Wrong { expected: self.sum_in(expected.altered.last().unwrap_or(&expected.sums), scope) }
+    }
+
+    /// How many alterations of tables Replication had noted when it gave out the schema of this place.
+    #[must_use]
+    pub fn noted_at(&self, shown: &Waypoint) -> Option<u32> {
+        let era = self.eras.iter().rev().find(|era| era.era == shown.era)?;
+        Some(era.noted.iter().rev().find(|(schema, _)| *schema == shown.schema)?.1)
+    }
+
+    /// The new shape of each table that was altered without a word in the stream, and how many commits stand before that.
+    #[must_use]
+    pub fn alterations(&self) -> &[(usize, Arc<Relation>)] {
+        self.wal.alterations()
     }
 
     /// The least published commit below `lsn` that this era's history never held whole. `None`: all below is durable.

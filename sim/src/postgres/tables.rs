@@ -152,7 +152,7 @@ impl Postgres {
         if rewrite {
             self.tables[table].stored_anew(xid);
         }
-        self.wal.alter(&delta);
+        self.wal.alter(&delta, Arc::clone(&self.tables[table].relation));
         Ok(())
     }
 

@@ -82,11 +82,13 @@ pub(super) struct Wal {
     flushed: Lsn,
     base: Expected,
     commits: Vec<Commit>,
+    /// The new shape of each table that was altered, and how many commits stand before that.
+    alterations: Vec<(usize, Arc<Relation>)>,
 }
 
 impl Wal {
     pub(super) fn new(first: Lsn) -> Self {
-        Self { insert: first, flushed: first, base: Expected::default(), commits: Vec::new() }
+        Self { insert: first, flushed: first, base: Expected::default(), commits: Vec::new(), alterations: Vec::new() }
     }
 
     pub(super) const fn insert(&self) -> Lsn {
@@ -151,11 +153,16 @@ impl Wal {
     }
 
     /// Notes that existing rows changed without a word in the stream.
-    pub(super) fn alter(&mut self, delta: &Sums) {
+    pub(super) fn alter(&mut self, delta: &Sums, relation: Arc<Relation>) {
+        self.alterations.push((self.commits.len(), relation));
         let last = self.commits.last_mut().map_or(&mut self.base, |commit| &mut commit.expected);
         let mut sums = *last.altered.last().unwrap_or(&last.sums);
         sums.add(delta);
         last.altered.push(sums);
+    }
+
+    pub(super) fn alterations(&self) -> &[(usize, Arc<Relation>)] {
+        &self.alterations
     }
 
     /// The index of the first commit whose record begins at `lsn` or later.

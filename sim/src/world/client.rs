@@ -274,6 +274,9 @@ impl World {
         }
         let verdict = self.oracle.stored(&self.postgres, client, request, &before, &held);
         self.verdict(Entity::Client(client), verdict);
+        if held.shown != before.shown {
+            self.look_again(client);
+        }
         held
     }
 
@@ -288,6 +291,9 @@ impl World {
                 }
                 let verdict = self.oracle.handed_over(&self.postgres, client, page);
                 self.verdict(Entity::Client(client), verdict);
+                if let Some(naive) = &mut self.naive {
+                    naive.handed_over(client, page);
+                }
             }
             StoreRequest::StageSeam { .. } | StoreRequest::StageChunk { .. } => {
                 let scratch = host.store.apply(request);
@@ -295,6 +301,7 @@ impl World {
                     (host.thin.staged, host.thin.shown) = (Some(*at), Some(*at));
                     let verdict = self.oracle.thin_backfilled(&self.postgres, client, at, scratch.sum);
                     self.verdict(Entity::Client(client), verdict);
+                    self.look_at_backfill(client, at);
                 }
             }
             StoreRequest::ReadHeld => {}

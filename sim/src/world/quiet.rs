@@ -74,6 +74,7 @@ impl World {
             (Some((since, events)), None) => {
                 if self.now.since(since) >= REST {
                     self.judge_rest(quiet, self.events - events);
+                    self.look_at_all();
                     self.finished = true;
                 }
             }

@@ -6,6 +6,7 @@ use crate::engine::subject::{Breaks, Subject};
 use crate::entity::Entity;
 use crate::log::Log;
 use crate::oracle::Violation;
+use crate::plan::Family;
 use crate::trace_file::Setup;
 
 impl Subject for World {
@@ -43,6 +44,15 @@ impl Subject for World {
 
     fn simplify(&self, setup: &Setup, fails: &mut dyn FnMut(&Setup) -> bool) {
         let mut best = setup.clone();
+        // Only the families that it takes.
+        for (family, _) in
+            Family::ALL.iter().filter(|(family, _)| setup.scenario.is_none() && setup.families.has(*family))
+        {
+            let fewer = Setup { families: best.families.without(*family), ..best.clone() };
+            if fails(&fewer) {
+                best = fewer;
+            }
+        }
         // The fewest transactions, by halving.
         let mut least = 0;
         while least < best.transactions {
