@@ -15,6 +15,7 @@ mod library;
 mod observability;
 mod operations;
 mod packaging;
+mod parking;
 mod polling;
 mod python;
 mod record;

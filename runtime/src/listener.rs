@@ -6,6 +6,7 @@ mod clients;
 mod console;
 mod limits;
 mod operator;
+mod parking;
 mod reports;
 mod upgrade;
 
@@ -45,6 +46,7 @@ const HEAD_BYTES_MAX: usize = 16 * 1024;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 pub use limits::Limits;
+pub use parking::{Arrivals, Parking};
 
 /// What the routes need.
 pub struct Door {
@@ -74,6 +76,8 @@ pub struct Door {
     pub greet_timeout: Duration,
     /// How long a socket may be silent.
     pub silence: Duration,
+    /// Where quiet connections wait.
+    pub parking: Parking,
     /// Cancelled when the server goes away.
     pub closing: CancellationToken,
     /// The tasks of all connections.
@@ -105,7 +109,8 @@ impl Drop for Seat {
 }
 
 /// Accepts connections, at most `connections_max` at once, until the door closes.
-pub async fn listen(listener: TcpListener, door: Arc<Door>, connections_max: usize) {
+pub async fn listen(listener: TcpListener, door: Arc<Door>, arrivals: Arrivals, connections_max: usize) {
+    door.tasks.spawn(parking::keep(arrivals, Arc::clone(&door)));
     let places = Arc::new(Semaphore::new(connections_max.min(Semaphore::MAX_PERMITS)));
     let for_operators = Router::new()
         .route("/api/replication/status", get(reports::status))

@@ -39,6 +39,10 @@ pub struct Metrics {
     pub accepted: Counter,
     /// Connections that are open.
     pub open: Gauge,
+    /// Those of them that are parked.
+    pub parked: Gauge,
+    /// How often a parked connection was given a task again.
+    pub unparked: Counter,
     /// Connections that were closed at once because all places were taken.
     pub turned_away: Counter,
     /// Of the hubs.
@@ -84,6 +88,13 @@ impl Default for Metrics {
             turned_away.clone(),
         );
         ours.register("connections_open", "TCP connections open", open.clone());
+        let (parked, unparked) = (Gauge::default(), Counter::default());
+        ours.register(
+            "connections_parked",
+            "Connections that are quiet, and have no task and no buffer",
+            parked.clone(),
+        );
+        ours.register("connections_unparked", "Parked connections on which something happened", unparked.clone());
         let hubs = HubCounts::register(ours);
         let history = HistoryCounts::register(ours);
         let record = RecordCounts::register(ours);
@@ -94,6 +105,8 @@ impl Default for Metrics {
             heartbeats,
             accepted,
             open,
+            parked,
+            unparked,
             turned_away,
             hubs,
             history,

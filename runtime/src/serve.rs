@@ -7,7 +7,7 @@ use crate::config::Args;
 use crate::db::Database;
 use crate::heartbeat::{self, Heartbeat};
 use crate::hub::{Hubs, Incarnations, Surroundings};
-use crate::listener::{self, Door, Limits, OperatorAccess};
+use crate::listener::{self, Door, Limits, OperatorAccess, Parking};
 use crate::metrics::Metrics;
 use crate::record::Recorder;
 use crate::replication::{self, Event, Replicator};
@@ -196,7 +196,9 @@ impl Server {
                 () = until.cancelled() => {}
             }
         });
+        let (parking, arrivals) = Parking::prepare();
         let door = Door {
+            parking,
             tls,
             access,
             clock,
@@ -213,7 +215,8 @@ impl Server {
             closing: closing.clone(),
             tasks: connection_tasks.clone(),
         };
-        connection_tasks.spawn(listener::listen(listener, Arc::new(door), connections_max(args.connections_max)));
+        let most = connections_max(args.connections_max);
+        connection_tasks.spawn(listener::listen(listener, Arc::new(door), arrivals, most));
         Self { replicator, hubs, closing, defect, replication_tasks, hub_tasks, connection_tasks, recorder }
     }
 

@@ -2,29 +2,36 @@
 //!
 //! tungstenite reads and answers control frames; what the server sends goes past it, because a server's frames are not masked:
 //! their bytes are the same for every recipient, are shared, and leave in vectored writes without a copy.
+//!
+//! A socket that waits has no buffers and no codec. One on which nothing has happened for a moment can rest: what is left of it
+//! is the connection, the way to its outbox, and when it was last heard.
 
+mod boundary;
+mod codec;
 mod frame;
+mod line;
 mod outbox;
 mod pack;
 mod pipe;
+mod resting;
 
 pub use frame::{ChunkBody, encode_close, encode_message, encode_text};
+pub use line::Line;
 pub use outbox::{Outbox, Overflow};
+pub use resting::Resting;
 
-use async_tungstenite::WebSocketStream;
-use async_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+use async_tungstenite::tungstenite::error::ProtocolError;
 use async_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 use bytes::Bytes;
+use codec::Codec;
 use dormouse_core::hub::ClosedReason;
-use dormouse_core::limits::CLIENT_FRAME_BYTES_MAX;
 use dormouse_core::wire::Format;
-use futures::StreamExt;
 use pipe::Pipe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, Sleep};
 
 /// How many of a peer's pings and closes may wait for their answer before nothing more is read from it.
@@ -45,32 +52,54 @@ pub enum Heard {
     Garbage(String),
     /// The connection ended.
     Gone(ClosedReason),
+    /// Nothing for the time that [`Patience::quiet`] says, nothing is half read and all is written: it should [`Socket::rest`].
+    Nothing,
     /// This side closed it: what is left is to [`Socket::finish`].
     Finished,
 }
 
 /// One open WebSocket, owned by its task.
 pub struct Socket<S> {
-    stream: WebSocketStream<Pipe<S>>,
+    pipe: Pipe<S>,
+    codec: Codec,
     outbox: Arc<Outbox>,
     heard_at: Instant,
-    silence: Duration,
+    /// When something was last heard or written.
+    busy_at: Instant,
+    patience: Patience,
     timer: Pin<Box<Sleep>>,
 }
 
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> Socket<S> {
-    /// Takes over a connection after its upgrade, which agreed on a format; `read_ahead` came with the request. Silence longer than
-    /// `silence` ends it.
-    pub async fn new(stream: S, read_ahead: Vec<u8>, format: Format, silence: Duration) -> Self {
-        let config = WebSocketConfig::default()
-            .read_buffer_size(4096)
-            .write_buffer_size(0)
-            .max_message_size(Some(CLIENT_FRAME_BYTES_MAX))
-            .max_frame_size(Some(CLIENT_FRAME_BYTES_MAX));
-        let pipe = Pipe::new(stream);
-        let stream = WebSocketStream::from_partially_read(pipe, read_ahead, Role::Server, Some(config)).await;
-        let timer = Box::pin(tokio::time::sleep(silence));
-        Self { stream, outbox: Arc::new(Outbox::new(format)), heard_at: Instant::now(), silence, timer }
+/// How long nothing may happen on a socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience {
+    /// So long after it was last heard, a peer is taken for gone.
+    pub silence: Duration,
+    /// So long after anything was heard or written, a socket that can rest should; `None` never asks for that.
+    pub quiet: Option<Duration>,
+}
+
+impl<S: Line> Socket<S> {
+    /// Takes over a connection after its upgrade, which agreed on a format; `read_ahead` came with the request.
+    pub fn new(stream: S, read_ahead: Vec<u8>, format: Format, patience: Patience) -> Self {
+        let now = Instant::now();
+        let pipe = Pipe::new(stream, &read_ahead);
+        let socket = Self {
+            pipe,
+            codec: Codec::new(read_ahead),
+            outbox: Arc::new(Outbox::new(format)),
+            heard_at: now,
+            busy_at: now,
+            patience,
+            timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
+        };
+        socket.timed()
+    }
+
+    fn timed(mut self) -> Self {
+        let due = self.due();
+        self.timer.as_mut().reset(due);
+        self
     }
 
     /// Where frames for this socket are put.
@@ -90,7 +119,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Socket<S> {
         outbox.close([]);
         let ended = async {
             let written = std::future::poll_fn(|cx| self.poll_write(cx)).await;
-            let stream = self.stream.get_mut().get_mut();
+            let stream = self.pipe.get_mut();
             if written.is_ok() && stream.shutdown().await.is_ok() {
                 let mut rest = [0; 512];
                 while stream.read(&mut rest).await.is_ok_and(|n| n > 0) {}
@@ -108,64 +137,82 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Socket<S> {
             if let Poll::Ready(Err(_)) = written {
                 return Poll::Ready(Heard::Gone(ClosedReason::Broken));
             }
-            if self.stream.get_ref().replies() < REPLIES_MAX {
-                match self.stream.poll_next_unpin(cx) {
+            if self.pipe.replies() < REPLIES_MAX {
+                match self.codec.poll_next(&mut self.pipe, cx) {
                     Poll::Ready(message) => {
                         self.heard_at = Instant::now();
+                        self.busy_at = self.heard_at;
                         if let Some(heard) = self.on_message(message) {
                             return Poll::Ready(heard);
                         }
                         continue;
                     }
-                    Poll::Pending if written.is_ready() && !self.stream.get_ref().is_empty() => continue,
+                    Poll::Pending if written.is_ready() && !self.pipe.is_empty() => continue,
                     Poll::Pending => {}
                 }
             }
             if self.timer.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;
             }
-            let due = self.heard_at + self.silence;
-            if due <= Instant::now() {
+            let now = Instant::now();
+            if self.heard_at + self.patience.silence <= now {
                 return Poll::Ready(Heard::Gone(ClosedReason::Silent));
             }
+            if self.quiet_at().is_some_and(|at| at <= now) {
+                self.busy_at = now; // Whoever does not let it rest, or cannot because of what is half read, is asked again later.
+                if self.can_rest() {
+                    return Poll::Ready(Heard::Nothing);
+                }
+            }
+            let due = self.due();
             self.timer.as_mut().reset(due);
         }
+    }
+
+    /// When the timer has something to do, as far as is known now.
+    fn due(&self) -> Instant {
+        let silent_at = self.heard_at + self.patience.silence;
+        self.quiet_at().map_or(silent_at, |at| at.min(silent_at))
+    }
+
+    fn quiet_at(&self) -> Option<Instant> {
+        self.patience.quiet.filter(|_| S::TELLS).map(|quiet| self.busy_at + quiet)
     }
 
     /// Ready when nothing is left to write.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
         self.outbox.register(cx.waker());
         loop {
-            let pipe = self.stream.get_mut();
-            std::task::ready!(pipe.poll_drain(cx))?;
+            std::task::ready!(self.pipe.poll_drain(cx))?;
             let frames = self.outbox.take();
             if frames.is_empty() {
                 return Poll::Ready(Ok(()));
             }
-            pipe.extend(frames);
+            self.busy_at = Instant::now();
+            self.pipe.extend(frames);
         }
     }
 
-    fn on_message(&mut self, message: Option<Result<Message, Error>>) -> Option<Heard> {
+    fn on_message(&mut self, message: Result<Message, Error>) -> Option<Heard> {
         match message {
-            Some(Ok(Message::Text(text))) if text.as_str() == "ping" => {
-                self.stream.get_mut().reply(encode_text("pong"));
+            Ok(Message::Text(text)) if text.as_str() == "ping" => {
+                self.pipe.reply(encode_text("pong"));
                 None
             }
-            Some(Ok(Message::Text(text))) => Some(Heard::Text(text)),
-            Some(Ok(Message::Binary(bytes))) if self.outbox.format().is_binary() => Some(Heard::Binary(bytes)),
-            Some(Ok(Message::Binary(_))) => Some(Heard::Garbage("binary frames are not part of this protocol".into())),
-            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => None,
-            Some(Ok(Message::Close(_))) | None => Some(Heard::Gone(ClosedReason::Peer)),
-            Some(Err(Error::Capacity(_))) => Some(Heard::TooLarge),
-            Some(Err(why @ (Error::Protocol(_) | Error::Utf8(_)))) => Some(match why {
-                // A connection that ends without a close frame is broken, not wrong.
-                Error::Protocol(async_tungstenite::tungstenite::error::ProtocolError::ResetWithoutClosingHandshake) => {
-                    Heard::Gone(ClosedReason::Broken)
-                }
-                why => Heard::Garbage(why.to_string()),
-            }),
-            Some(Err(_)) => Some(Heard::Gone(ClosedReason::Broken)),
+            Ok(Message::Text(text)) => Some(Heard::Text(text)),
+            Ok(Message::Binary(bytes)) if self.outbox.format().is_binary() => Some(Heard::Binary(bytes)),
+            Ok(Message::Binary(_)) => Some(Heard::Garbage("binary frames are not part of this protocol".into())),
+            Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => None,
+            Ok(Message::Close(_)) | Err(Error::ConnectionClosed | Error::AlreadyClosed) => {
+                Some(Heard::Gone(ClosedReason::Peer))
+            }
+            Err(Error::Capacity(_)) => Some(Heard::TooLarge),
+            // A connection that ends without a close frame is broken, not wrong.
+            Err(Error::Protocol(ProtocolError::ResetWithoutClosingHandshake)) => {
+                Some(Heard::Gone(ClosedReason::Broken))
+            }
+            Err(why @ (Error::Protocol(_) | Error::Utf8(_))) => Some(Heard::Garbage(why.to_string())),
+            Err(_) => Some(Heard::Gone(ClosedReason::Broken)),
         }
     }
 }

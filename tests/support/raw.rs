@@ -10,7 +10,8 @@ use dormouse_core::fault::FaultCode;
 use dormouse_core::wire::json::{ServerDecoder, encode_client};
 use dormouse_core::wire::{ClientMessage, Format, ServerMessage};
 use futures::StreamExt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 const PING_EVERY: Duration = Duration::from_secs(10);
@@ -45,6 +46,25 @@ impl Raw {
     /// Sends a text.
     pub async fn text(&mut self, text: impl Into<String>) {
         let _ = self.socket.send(Message::text(text.into())).await; // The server may have closed already: then it says so.
+    }
+
+    /// Puts bytes on the wire that need not be whole frames.
+    pub async fn bytes(&mut self, bytes: &[u8]) {
+        let stream = self.socket.get_mut().get_mut();
+        stream.write_all(bytes).await.expect("the server is there");
+    }
+
+    /// Waits for the answer to a `ping`; nothing else may come before it.
+    pub async fn pong(&mut self) {
+        let answer = tokio::time::timeout(PATIENCE, self.socket.next()).await.expect("the server answers");
+        assert_eq!(answer.and_then(Result::ok), Some(Message::text("pong")));
+    }
+
+    /// Says nothing until the connection ends, and tells when that was.
+    pub async fn ended(&mut self) -> Instant {
+        let rest = async { while let Some(Ok(_)) = self.socket.next().await {} };
+        tokio::time::timeout(PATIENCE, rest).await.expect("the server closes it");
+        Instant::now()
     }
 
     /// Sends a message of the protocol.

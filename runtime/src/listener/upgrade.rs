@@ -44,12 +44,13 @@ pub(super) async fn upgrade(State(door): State<Arc<Door>>, mut request: Request)
                 // The stream below hyper is attended to directly. A plain one, being the most frequent, is looked for first.
                 match unwrap::<TcpStream>(upgraded) {
                     Ok((stream, read_ahead)) => {
-                        attend::attend(&door, place.peer, stream, read_ahead, format, accepted.proof).await;
+                        let upgraded = attend::Upgraded { stream, read_ahead, format, proof: accepted.proof };
+                        attend::plain(door, place, upgraded).await;
                     }
                     Err(upgraded) => match unwrap::<TlsStream<TcpStream>>(upgraded) {
                         Ok((stream, read_ahead)) => {
-                            Box::pin(attend::attend(&door, place.peer, stream, read_ahead, format, accepted.proof))
-                                .await;
+                            let upgraded = attend::Upgraded { stream, read_ahead, format, proof: accepted.proof };
+                            Box::pin(attend::secure(door, place, upgraded)).await;
                         }
                         Err(_) => tracing::error!("a connection is neither TCP nor TLS"),
                     },
@@ -57,7 +58,6 @@ pub(super) async fn upgrade(State(door): State<Arc<Door>>, mut request: Request)
             }
             Err(why) => tracing::debug!(%why, "an upgrade broke"),
         }
-        drop(place);
     });
     Response::builder()
         .status(StatusCode::SWITCHING_PROTOCOLS)

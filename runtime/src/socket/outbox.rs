@@ -78,6 +78,16 @@ impl Outbox {
         self.lock().closed
     }
 
+    /// Whether nothing waits, and something may still come.
+    pub(super) fn is_at_rest(&self) -> bool {
+        let waiting = self.lock();
+        waiting.frames.is_empty() && !waiting.closed
+    }
+
+    pub(super) fn wake(&self) {
+        self.waker.wake();
+    }
+
     pub(super) fn register(&self, waker: &Waker) {
         self.waker.register(waker);
     }

@@ -1,12 +1,12 @@
 //! The stream below tungstenite: reads pass through, everything to be written is queued and leaves in vectored writes.
 
+use super::boundary::Boundary;
 use bytes::{Buf, Bytes};
-use futures::io::{AsyncRead, AsyncWrite};
 use std::collections::VecDeque;
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, Read, Write};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use tokio::io::ReadBuf;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// How many frames one system call writes at most.
 const SLICES_MAX: usize = 64;
@@ -17,11 +17,29 @@ pub(super) struct Pipe<S> {
     frames: VecDeque<Bytes>,
     /// How many of the frames, at most, answer the peer's own pings and closes.
     replies: usize,
+    /// Where in the peer's frames all that was read ends.
+    boundary: Boundary,
 }
 
 impl<S> Pipe<S> {
-    pub(super) const fn new(stream: S) -> Self {
-        Self { stream, frames: VecDeque::new(), replies: 0 }
+    /// `read_ahead` was read from the stream before.
+    pub(super) fn new(stream: S, read_ahead: &[u8]) -> Self {
+        let mut boundary = Boundary::default();
+        boundary.pass(read_ahead);
+        Self { stream, frames: VecDeque::new(), replies: 0, boundary }
+    }
+
+    pub(super) const fn get_ref(&self) -> &S {
+        &self.stream
+    }
+
+    pub(super) fn into_inner(self) -> S {
+        self.stream
+    }
+
+    /// Whether all that was read are whole messages.
+    pub(super) const fn is_between_messages(&self) -> bool {
+        self.boundary.is_between_messages()
     }
 
     pub(super) const fn get_mut(&mut self) -> &mut S {
@@ -48,7 +66,7 @@ impl<S> Pipe<S> {
     }
 }
 
-impl<S: tokio::io::AsyncWrite + Unpin> Pipe<S> {
+impl<S: AsyncWrite + Unpin> Pipe<S> {
     /// Writes what is queued. Ready when nothing is left.
     pub(super) fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.frames.is_empty() {
@@ -83,28 +101,36 @@ impl<S: tokio::io::AsyncWrite + Unpin> Pipe<S> {
     }
 }
 
-impl<S: tokio::io::AsyncRead + Unpin> AsyncRead for Pipe<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+/// A pipe while its task is polled, as tungstenite wants it: what cannot be read at once would block.
+pub(super) struct Polled<'a, 'b, S> {
+    pub pipe: &'a mut Pipe<S>,
+    pub cx: &'a mut Context<'b>,
+}
+
+impl<S: AsyncRead + Unpin> Read for Polled<'_, '_, S> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut buffer = ReadBuf::new(buffer);
-        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
-        Poll::Ready(Ok(buffer.filled().len()))
+        match Pin::new(&mut self.pipe.stream).poll_read(self.cx, &mut buffer) {
+            Poll::Ready(Ok(())) => {
+                self.pipe.boundary.pass(buffer.filled());
+                Ok(buffer.filled().len())
+            }
+            Poll::Ready(Err(why)) => Err(why),
+            Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+        }
     }
 }
 
 /// What tungstenite itself writes: answers to pings and closes, whole frames at a time.
-impl<S: Unpin> AsyncWrite for Pipe<S> {
-    fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, buffer: &[u8]) -> Poll<io::Result<usize>> {
+impl<S> Write for Polled<'_, '_, S> {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
         if !buffer.is_empty() {
-            self.reply(Bytes::copy_from_slice(buffer));
+            self.pipe.reply(Bytes::copy_from_slice(buffer));
         }
-        Poll::Ready(Ok(buffer.len()))
+        Ok(buffer.len())
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }

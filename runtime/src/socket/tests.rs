@@ -1,16 +1,20 @@
 //! Sockets over a pipe in memory, with tungstenite at the other end.
 
 use super::*;
+use async_tungstenite::WebSocketStream;
 use async_tungstenite::tokio::TokioAdapter;
+use async_tungstenite::tungstenite::protocol::Role;
 use bytes::Bytes;
 use dormouse_core::fault::FaultCode;
+use dormouse_core::limits::CLIENT_FRAME_BYTES_MAX;
+use futures::StreamExt;
 use tokio::io::DuplexStream;
 
 type Peer = WebSocketStream<TokioAdapter<DuplexStream>>;
 
 async fn open(silence: Duration) -> (Socket<DuplexStream>, Peer) {
     let (near, far) = tokio::io::duplex(1 << 16);
-    let socket = Socket::new(near, Vec::new(), Format::Json, silence).await;
+    let socket = Socket::new(near, Vec::new(), Format::Json, Patience { silence, quiet: None });
     (socket, WebSocketStream::from_raw_socket(TokioAdapter::new(far), Role::Client, None).await)
 }
 
@@ -75,7 +79,7 @@ async fn what_is_no_message_is_named() {
 
     let (mut near, mut socket) = {
         let (near, far) = tokio::io::duplex(1 << 16);
-        (near, Socket::new(far, Vec::new(), Format::Json, LONG).await)
+        (near, Socket::new(far, Vec::new(), Format::Json, Patience { silence: LONG, quiet: None }))
     };
     near.write_all(b"GET / HTTP/1.1\r\n\r\n").await.expect("open");
     assert!(matches!(socket.next().await, Heard::Garbage(_)));
@@ -127,7 +131,7 @@ async fn a_peer_that_only_pings_is_not_read_without_bound() {
     let heard = tokio::time::timeout(Duration::from_millis(500), socket.next()).await;
     assert!(heard.is_err(), "{heard:?}");
     assert!(!flood.is_finished());
-    assert!(socket.stream.get_ref().replies() <= REPLIES_MAX + 2);
+    assert!(socket.pipe.replies() <= REPLIES_MAX + 2);
     drop(socket);
     let _ = flood.await;
 }
