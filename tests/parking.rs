@@ -218,6 +218,7 @@ async fn a_parked_session_whose_credential_is_taken_back_is_closed() {
         raw.say(&hello(name, credential)).await;
         loop {
             match raw.next().await.expect("it is served") {
+                ServerMessage::Seam { complete: Some(through), .. } => raw.say(&ClientMessage::Ack { through }).await,
                 ServerMessage::Seam { backfill, n, .. } | ServerMessage::Chunk { backfill, n, .. } => {
                     raw.say(&ClientMessage::Staged { backfill, n }).await;
                 }

@@ -27,7 +27,8 @@ fn attachments() -> Vec<(SessionId, Option<Attachment>)> {
     let one = |slot: u32| {
         let serial = u64::from(slot) + 1;
         let attachment = Attachment {
-            client: ClientId::new(&format!("device-{:016x}", serial.wrapping_mul(0x9e37_79b9_7f4a_7c15))).expect("valid"),
+            client: ClientId::new(&format!("device-{:016x}", serial.wrapping_mul(0x9e37_79b9_7f4a_7c15)))
+                .expect("valid"),
             epoch: Epoch(serial),
             era,
             schema: SchemaVersion(1),

@@ -5,12 +5,13 @@ use crate::access::Proof;
 use async_tungstenite::tungstenite::handshake::derive_accept_key;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderName, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use dormouse_core::fault::{FaultCode, PeerFault};
 use dormouse_core::wire::Format;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -84,7 +85,7 @@ struct Accepted {
 /// Why a request is not upgraded.
 struct Refusal {
     status: StatusCode,
-    header: Option<(HeaderName, &'static str)>,
+    header: Option<(HeaderName, HeaderValue)>,
     fault: PeerFault,
 }
 
@@ -133,7 +134,7 @@ fn words<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = 
 fn not_a_websocket(message: &str) -> Refusal {
     Refusal {
         status: StatusCode::UPGRADE_REQUIRED,
-        header: Some((header::SEC_WEBSOCKET_VERSION, "13")),
+        header: Some((header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"))),
         fault: PeerFault::new(FaultCode::Malformed, message),
     }
 }
@@ -142,16 +143,21 @@ impl From<PeerFault> for Refusal {
     fn from(fault: PeerFault) -> Self {
         let (status, header) = match fault.code {
             FaultCode::Unauthorized | FaultCode::Expired => {
-                (StatusCode::UNAUTHORIZED, Some((header::WWW_AUTHENTICATE, "Bearer")))
+                (StatusCode::UNAUTHORIZED, Some((header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))))
             }
             FaultCode::Forbidden => (StatusCode::FORBIDDEN, None),
-            FaultCode::TooMany => (StatusCode::TOO_MANY_REQUESTS, Some((header::RETRY_AFTER, "60"))),
-            FaultCode::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, Some((header::RETRY_AFTER, "60"))),
+            FaultCode::TooMany => (StatusCode::TOO_MANY_REQUESTS, Some(come_again(60..=90))),
+            FaultCode::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, Some(come_again(30..=90))),
             FaultCode::Internal => (StatusCode::INTERNAL_SERVER_ERROR, None),
             _ => (StatusCode::BAD_REQUEST, None),
         };
         Self { status, header, fault }
     }
+}
+
+/// When to come again, in seconds: not all at the same time.
+fn come_again(seconds: RangeInclusive<u16>) -> (HeaderName, HeaderValue) {
+    (header::RETRY_AFTER, HeaderValue::from(rand::random_range(seconds)))
 }
 
 impl Refusal {
