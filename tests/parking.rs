@@ -206,7 +206,10 @@ async fn a_parked_session_whose_credential_is_taken_back_is_closed() {
     let file = tempfile::NamedTempFile::new().expect("a file");
     std::fs::write(file.path(), "s3cret guest\nother friend\n").expect("written");
     let path = file.path().to_str().expect("text");
-    let site = Site::start_with(ITEMS, &[], &["--auth", path]).await;
+    let operator = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(operator.path(), "0perator\n").expect("written");
+    let credential = operator.path().to_str().expect("text");
+    let site = Site::start_with(ITEMS, &[], &["--auth", path, "--admin-credential-file", credential]).await;
     let hello = |name: &str, credential: &str| {
         let client = ClientId::new(name).expect("valid");
         let (token, resume) = (Some(credential.into()), Resume::Nothing);
@@ -228,8 +231,11 @@ async fn a_parked_session_whose_credential_is_taken_back_is_closed() {
         }
         opened.push(raw);
     }
-    let metrics = |body: &str| body.contains("dormouse_connections_parked 2");
-    eventually("both are parked", async || metrics(&http::get(site.server.port(), "/metrics", &[]).await.body)).await;
+    eventually("both are parked", async || {
+        let shown = [("Authorization", "Bearer 0perator")];
+        http::get(site.server.port(), "/metrics", &shown).await.body.contains("dormouse_connections_parked 2\n")
+    })
+    .await;
     std::fs::write(file.path(), "other friend\n").expect("written");
     signal("HUP", &[site.server.pid().expect("runs")]);
     let (mut friend, mut guest) = (opened.pop().expect("two"), opened.pop().expect("two"));
