@@ -30,25 +30,25 @@ pub(super) struct Parked {
 
 /// Where connections wait. A cheap handle.
 #[derive(Clone)]
-pub struct Parking(mpsc::UnboundedSender<Parked>);
+pub struct Parking(mpsc::Sender<Parked>);
 
 /// The other end of it.
-pub struct Arrivals(mpsc::UnboundedReceiver<Parked>);
+pub struct Arrivals(mpsc::Receiver<Parked>);
 
 impl Parking {
-    /// A place for all connections, and what [`keep`] works from. There are never more of them than files may be open.
+    /// A place for all connections, and what [`keep`] works from.
     #[must_use]
     pub fn prepare() -> (Self, Arrivals) {
-        let (parking, arrivals) = mpsc::unbounded_channel();
+        let (parking, arrivals) = mpsc::channel(MOVED_MAX);
         (Self(parking), Arrivals(arrivals))
     }
 
     /// Lets a connection wait.
     ///
     /// # Errors
-    /// The connection, when the server goes away.
+    /// The connection, when the server goes away, or when very many come at this moment.
     pub(super) fn park(&self, parked: Parked) -> Result<(), Box<Parked>> {
-        self.0.send(parked).map_err(|back| Box::new(back.0))
+        self.0.try_send(parked).map_err(|back| Box::new(back.into_inner()))
     }
 }
 

@@ -21,6 +21,7 @@ impl<S: Line> Socket<S> {
     ///
     /// # Errors
     /// The socket as it was.
+    #[expect(clippy::result_large_err, reason = "the socket goes on, and is moved once")]
     pub fn rest(self) -> Result<Resting<S>, Self> {
         if !self.can_rest() {
             return Err(self);
