@@ -4,11 +4,13 @@ mod naive;
 mod registry;
 mod replica;
 mod server;
+mod session;
 mod watch;
 
 pub use naive::Naive;
 pub use registry::RegistryBefore;
 pub use replica::Holding;
+pub use session::Sent;
 pub use watch::{Oracles, Second};
 
 use crate::entity::Entity;

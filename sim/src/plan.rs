@@ -134,6 +134,8 @@ families! {
     Credentials = 26 of 3,
     /// Clients see some tables only.
     Narrow = 27 of 3,
+    /// Tables have the identity FULL, columns of many types, NULLs, and values over the limit.
+    Shapes = 40 of 5,
 }
 
 /// Which families are on.
@@ -286,6 +288,7 @@ impl Plan {
             first_xid: Xid((1 << 32) - 25),
             first_lsn: Lsn(0x16B_3748),
             seed: self.seed,
+            odd_shapes: self.has(Family::Shapes),
             ..crate::postgres::Config::default()
         }
     }
@@ -310,7 +313,7 @@ impl Plan {
             backoff_most: Duration::from_secs(1),
             attempts_max: 1_000, // A crash of the simulator's host is never the transaction's fault.
             page_changes_max: PAGE_CHANGES,
-            page_bytes_max: 64 * 1024,
+            page_bytes_max: RECORDED_BYTES,
             seed: self.seed ^ u64::from(node),
             safeguards: self.safeguards,
         }
@@ -339,7 +342,7 @@ impl Plan {
             backoff_most: Duration::from_secs(1),
             window_pages: WINDOW_PAGES,
             window_bytes: WINDOW_BYTES,
-            window_chunks: 3,
+            window_chunks: CHUNKS,
             page_changes_max,
             page_bytes_max: PAGE_BYTES,
             ring_pages_max: 8,
@@ -355,6 +358,7 @@ impl Plan {
     pub fn client(&self, client: u8) -> client::Config {
         client::Config {
             scope: self.scope(client),
+            token: Some(token(client)),
             mode: if self.is_thin(client) { Mode::Thin } else { Mode::Replica },
             seed: self.seed ^ u64::from(client) << 16,
             ack_every: Duration::from_millis(150),
@@ -375,14 +379,24 @@ impl Plan {
 
 /// The most changes in one page of a simulated world.
 pub const PAGE_CHANGES: u32 = 5;
+/// The most bytes in one page that is appended to history.
+pub const RECORDED_BYTES: u32 = 64 * 1024;
 /// About the most bytes in one page read from history.
 pub const PAGE_BYTES: u32 = 4 * 1024;
 /// How many pages of a session may be on their way.
 pub const WINDOW_PAGES: u32 = 4;
+/// How many chunks of a session may be on their way.
+pub const CHUNKS: u32 = 3;
 /// A session's window.
 pub const WINDOW_BYTES: u64 = 16 * 1024;
 /// A hub's ring.
 pub const RING_BYTES: u64 = 64 * 1024;
+
+/// The credential that a client shows in its greeting.
+#[must_use]
+pub fn token(client: u8) -> String {
+    format!("token of {client}")
+}
 
 /// The name of a client.
 ///

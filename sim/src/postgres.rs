@@ -11,12 +11,14 @@ mod faults;
 mod history;
 mod lease;
 mod oracle;
+mod pgoutput;
 mod read;
 mod registry;
 mod retention;
 mod slot;
 mod snapshot;
 mod tables;
+mod types;
 mod wal;
 mod writes;
 mod xids;
@@ -27,7 +29,7 @@ pub use oracle::Verdict;
 pub use registry::Registration;
 pub use slot::StreamId;
 pub use snapshot::SnapshotBegun;
-pub use wal::{Commit, Decoded, Expected, Sums, TABLES_MAX};
+pub use wal::{Commit, Decoded, Expected, Sums, TABLES_MAX, row_of};
 pub use writes::{Write, WriteError};
 
 use application::Transaction;
@@ -61,6 +63,9 @@ pub struct Config {
     pub large_bytes: usize,
     /// Whether our own transactions take xids of this cluster. If not, our tables live in another one, as the design allows.
     pub own_xids: bool,
+    /// Whether tables have columns of many types, NULLs, values over the limit and the identity FULL, and the stream tells of
+    /// origins, logical messages and our own tables.
+    pub odd_shapes: bool,
 }
 
 impl Default for Config {
@@ -73,6 +78,7 @@ impl Default for Config {
             chunk_rows: 3,
             large_bytes: 24,
             own_xids: true,
+            odd_shapes: false,
         }
     }
 }
@@ -110,7 +116,7 @@ impl Postgres {
             timeline: 1,
             wal: Wal::new(config.first_lsn),
             xids: Xids::new(config.first_xid),
-            tables: (0..config.tables).map(Table::new).collect(),
+            tables: (0..config.tables).map(|n| Table::new(n, &config)).collect(),
             transactions: BTreeMap::new(),
             transactions_begun: 0,
             slot: None,

@@ -3,6 +3,7 @@
 mod attack;
 mod client;
 mod cover;
+mod credential;
 mod database;
 mod event;
 mod fault;

@@ -14,7 +14,7 @@ const OWN_SCHEMA: &str = "dormouse";
 /// Turns the messages of one stream into [`SourceItem`]s.
 ///
 /// Relations of our own schema are dropped here, before anything counts changes.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct Translator {
     /// By oid; `None` for those of our own schema.
     relations: BTreeMap<u32, Option<Arc<Relation>>>,

@@ -1,7 +1,9 @@
 //! Durable, on the server's side: nothing is announced, covered or confirmed ahead of what is in history.
 
 use super::{Checked, Oracle, Promise, broken};
+use crate::plan::{PAGE_CHANGES, RECORDED_BYTES};
 use crate::postgres::Postgres;
+use dormouse_core::change::{Page, Transaction};
 use dormouse_core::fault::Failure;
 use dormouse_core::history::Announcement;
 use dormouse_core::position::Lsn;
@@ -50,12 +52,14 @@ impl Oracle {
     ///
     /// # Errors
     /// When something is in history twice, out of order, or with a hole inside a transaction.
-    pub fn recorded(&mut self, _: &Postgres, ask: &RecordPage, reply: &Result<Recorded, Failure>) -> Checked {
+    pub fn recorded(&mut self, postgres: &Postgres, ask: &RecordPage, reply: &Result<Recorded, Failure>) -> Checked {
         if !matches!(reply, Ok(Recorded::Recorded { .. })) {
             return Ok(());
         }
+        within_limits(&ask.page)?;
         for transaction in &ask.page.transactions {
             let at = transaction.commit_lsn;
+            as_committed(postgres, &ask.page, transaction)?;
             if self.recorded.is_some_and(|(era, last)| era == ask.era && last >= at) {
                 let event = format!("{at} is appended to history again, or too late");
                 return broken(Promise::Complete, "history", event);
@@ -104,4 +108,42 @@ impl Oracle {
             None => Ok(()),
         }
     }
+}
+
+/// What is appended is what the application committed, in the shape that the catalogue had then.
+fn as_committed(postgres: &Postgres, page: &Page, transaction: &Transaction) -> Checked {
+    let at = transaction.commit_lsn;
+    let wrong = |what: &str| broken(Promise::Complete, "as committed", format!("{at} is appended with another {what}"));
+    let Some(commit) = postgres.commit_at(at) else { return Ok(()) }; // A failover has lost it, and its era ends.
+    if transaction.committed_at != commit.committed_at {
+        return wrong("time");
+    }
+    if transaction.complete && transaction.end_lsn != commit.end_lsn {
+        return wrong("end");
+    }
+    for (change, decoded) in transaction.changes.iter().zip(commit.changes.iter().skip(transaction.first as usize)) {
+        if *change != decoded.change {
+            return wrong("change");
+        }
+        // A shape that an earlier page of this era brought need not come again.
+        if page.relation(change.relation()).is_some_and(|relation| **relation != *decoded.relation) {
+            return wrong("shape");
+        }
+    }
+    Ok(())
+}
+
+/// A page keeps to its limits, and no transaction is cut that need not be.
+fn within_limits(page: &Page) -> Checked {
+    let (changes, weight) = (page.changes(), page.weight());
+    if changes > 1 && (changes > PAGE_CHANGES as usize || weight > RECORDED_BYTES as usize) {
+        let event = format!("{changes} changes that weigh {weight} are appended in one page");
+        return broken(Promise::Bounded, "page", event);
+    }
+    let piece = page.transactions.first().filter(|transaction| !transaction.complete);
+    if piece.is_some_and(|piece| piece.changes.len() < PAGE_CHANGES as usize && weight < RECORDED_BYTES as usize / 2) {
+        let event = format!("a piece of {changes} changes is appended, which is no whole page");
+        return broken(Promise::Bounded, "piece", event);
+    }
+    Ok(())
 }

@@ -1,8 +1,10 @@
 //! The replication slot and its stream: whole transactions in commit order, from what was confirmed.
 
-use super::{Postgres, unavailable};
+use super::{Postgres, pgoutput, tables, unavailable};
+use bytes::Bytes;
 use dormouse_core::change::{Change, RelationId};
 use dormouse_core::fault::Failure;
+use dormouse_core::pgoutput::Translator;
 use dormouse_core::position::Lsn;
 use dormouse_core::replication::{CreateSlot, Fenced, ReadSource, StartStream};
 use dormouse_core::source::{SlotState, SourceItem};
@@ -30,6 +32,8 @@ pub(super) struct Stream {
     change: usize,
     /// The shape last sent of each table, by name.
     shapes: BTreeMap<String, RelationId>,
+    /// The runtime's end of it, which knows the shapes that it was told.
+    translator: Translator,
 }
 
 impl Postgres {
@@ -74,7 +78,14 @@ impl Postgres {
         self.streams_started += 1;
         let id = StreamId(self.streams_started);
         let commit = self.wal.first_at(slot.confirmed.max(ask.from));
-        self.stream = Some(Stream { id, commit, begun: false, change: 0, shapes: BTreeMap::new() });
+        self.stream = Some(Stream {
+            id,
+            commit,
+            begun: false,
+            change: 0,
+            shapes: BTreeMap::new(),
+            translator: Translator::default(),
+        });
         Ok(id)
     }
 
@@ -92,33 +103,32 @@ impl Postgres {
         let Some(stream) = self.stream.as_mut().filter(|stream| stream.id == id) else {
             return unavailable("the replication connection is gone");
         };
+        let odd = self.config.odd_shapes;
+        let Stream { commit: at, begun, change, shapes, translator, .. } = stream;
         let (mut items, mut changes, mut bytes) = (Vec::new(), 0, 0);
-        while let Some(commit) = self.wal.commits().get(stream.commit) {
-            if !stream.begun {
-                #[expect(clippy::cast_possible_truncation, reason = "the protocol tells the low half")]
-                let xid = commit.xid.0 as u32;
-                let (commit_lsn, committed_at) = (commit.commit_lsn, commit.committed_at);
-                items.push(SourceItem::Begin { commit_lsn, committed_at, xid });
-                stream.begun = true;
+        while let Some(commit) = self.wal.commits().get(*at) {
+            if !std::mem::replace(begun, true) {
+                pgoutput::begin(commit, odd, |message| hear(translator, message, &mut items))?;
             }
-            while let Some(decoded) = commit.changes.get(stream.change) {
+            while let Some(decoded) = commit.changes.get(*change) {
                 if changes >= ask.changes_max.max(1) || bytes >= ask.bytes_max.max(1) as usize {
                     return Ok(items);
                 }
-                let shape = stream.shapes.get(&decoded.relation.name);
+                let table = pgoutput::table_of(&decoded.relation, &self.tables);
+                let shape = shapes.get(&decoded.relation.name);
                 if shape != Some(&decoded.relation.id) {
-                    stream.shapes.insert(decoded.relation.name.clone(), decoded.relation.id);
-                    items.push(SourceItem::Relation(decoded.relation.clone()));
+                    shapes.insert(decoded.relation.name.clone(), decoded.relation.id);
+                    pgoutput::relation(table, &decoded.relation, |message| hear(translator, message, &mut items))?;
                 }
-                items.push(SourceItem::Change(decoded.change.clone()));
+                hear(translator, &pgoutput::change(table, decoded), &mut items)?;
                 if let Change::Truncate { .. } = decoded.change {
-                    stream.shapes.remove(&decoded.relation.name); // Postgres forgets that it told the shape, and tells it again.
+                    shapes.remove(&decoded.relation.name); // Postgres forgets that it told the shape, and tells it again.
                 }
                 (changes, bytes) = (changes + 1, bytes + decoded.change.weight());
-                stream.change += 1;
+                *change += 1;
             }
-            items.push(SourceItem::Commit { end_lsn: commit.end_lsn });
-            (stream.commit, stream.begun, stream.change) = (stream.commit + 1, false, 0);
+            hear(translator, &pgoutput::commit(commit), &mut items)?;
+            (*at, *begun, *change) = (*at + 1, false, 0);
         }
         Ok(items)
     }
@@ -167,4 +177,13 @@ impl Postgres {
     pub(super) fn slot_state(&self) -> Option<SlotState> {
         self.slot.as_ref().map(|slot| SlotState { confirmed: slot.confirmed, usable: slot.usable })
     }
+}
+
+/// What the runtime does with a message: it asks the catalogue for the key where the stream does not tell it, and translates.
+fn hear(translator: &mut Translator, message: &Bytes, items: &mut Vec<SourceItem>) -> Result<(), Failure> {
+    if let Some(oid) = Translator::needs_keys(message) {
+        translator.set_keys(oid, vec![tables::KEY.into()]);
+    }
+    let refused = |why| Failure::Refused(format!("the stream could not be decoded ({why})"));
+    translator.translate(message, items).map_err(refused)
 }

@@ -1,8 +1,10 @@
 //! The application's tables: shapes, visible rows, locks, fingerprints.
 
 use super::wal::{Sums, TABLES_MAX};
-use super::{Postgres, TxId, WriteError};
+use super::{Config, Postgres, TxId, WriteError, types};
 use dormouse_core::change::{Column, Relation};
+use dormouse_core::limits::VALUE_BYTES_MAX;
+use dormouse_core::rng::mix;
 use dormouse_core::row::{Row, RowBuilder, Value};
 use dormouse_core::source::{Fingerprints, TableFingerprint};
 use dormouse_core::sum::row_hash;
@@ -10,14 +12,24 @@ use dormouse_core::xid::Xid;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// The columns that a table begins with: the key, a value, and a large one.
+/// The columns that every table begins with: the key, a value, and a large one.
 const COLUMNS: usize = 3;
-const OID_INT8: u32 = 20;
-const OID_TEXT: u32 = 25;
+/// Which of them is large.
+pub(super) const LARGE: usize = COLUMNS - 1;
+/// The name of the key.
+pub(super) const KEY: &str = "id";
+/// What the names of columns begin with that were added later.
+const ADDED: &str = "added";
+/// Of so many values in a world of odd shapes one is larger than may travel.
+const ONE_IS_OVERSIZED: u64 = 1_024;
 
 #[derive(Debug, Clone)]
 pub(super) struct Table {
     oid: u32,
+    /// Whether its replica identity is FULL.
+    full: bool,
+    /// Of a table with columns of odd types, and values over the limit: what decides which.
+    odd: Option<u64>,
     relfilenode: u32,
     /// Another one after each change of a column.
     definitions: i64,
@@ -35,22 +47,23 @@ pub(super) struct Table {
 }
 
 impl Table {
-    pub(super) fn new(n: usize) -> Self {
-        let column = |name: &str, type_oid, type_name: &str, key| Column {
-            name: name.into(),
-            type_oid,
-            type_name: type_name.into(),
-            key,
-        };
-        let columns = vec![
-            column("id", OID_INT8, "int8", true),
-            column("value", OID_TEXT, "text", false),
-            column("large", OID_TEXT, "text", false),
+    pub(super) fn new(n: usize, config: &Config) -> Self {
+        let mut columns = vec![
+            column(KEY, types::INT8, true),
+            column("value", types::TEXT, false),
+            column("large", types::TEXT, false),
         ];
         debug_assert_eq!(columns.len(), COLUMNS);
+        let odd = if config.odd_shapes { mix(config.seed ^ n as u64) } else { 0 };
+        if config.odd_shapes {
+            columns.push(column("odd", types::one_of(odd >> 1), false));
+            columns.push(column("odder", types::one_of(odd >> 32), false));
+        }
         let oid = 16_384 + u32::try_from(n).expect("a few tables");
         Self {
             oid,
+            full: odd & 1 == 1,
+            odd: config.odd_shapes.then_some(odd),
             relfilenode: oid,
             definitions: 0,
             relation: Arc::new(Relation::new("public", format!("t{n}"), columns)),
@@ -62,11 +75,21 @@ impl Table {
         }
     }
 
+    pub(super) const fn oid(&self) -> u32 {
+        self.oid
+    }
+
+    pub(super) const fn is_full(&self) -> bool {
+        self.full
+    }
+
     /// A whole row of the present shape; columns that were added take their defaults.
     pub(super) fn row(&self, key: u64, value: u64, large_bytes: usize) -> Row {
+        let oversized =
+            self.odd.filter(|odd| mix(odd ^ value).is_multiple_of(ONE_IS_OVERSIZED)).map(|_| oversized(value));
         let (key, value) = (key.to_string(), value.to_string());
         let large = format!("{value}{}", "~".repeat(large_bytes));
-        self.finish_row([Value::Text(&key), Value::Text(&value), Value::Text(&large)])
+        self.finish_row([Value::Text(&key), Value::Text(&value), oversized.unwrap_or(Value::Text(&large))])
     }
 
     /// `old` under another key, with another value, and its large column as it was.
@@ -76,9 +99,12 @@ impl Table {
         Row::of(heads.into_iter().chain(old.values().skip(heads.len())))
     }
 
-    /// The same row as the stream tells it when the large column was left alone.
-    pub(super) fn unchanged_large(row: &Row) -> Row {
-        Row::of(row.values().enumerate().map(|(n, value)| if n == COLUMNS - 1 { Value::Unchanged } else { value }))
+    /// The same row as the stream tells it when the large column was left alone: with the identity FULL, the old row tells it.
+    pub(super) fn told(&self, row: &Row) -> Row {
+        if self.full {
+            return row.clone();
+        }
+        Row::of(row.values().enumerate().map(|(n, value)| if n == LARGE { Value::Unchanged } else { value }))
     }
 
     /// The key columns' values.
@@ -108,7 +134,7 @@ impl Table {
         let mut row = RowBuilder::default();
         values.into_iter().for_each(|value| row.push(value));
         for column in &self.relation.columns[COLUMNS..] {
-            row.push(Value::Text(&column.name));
+            row.push(types::default_of(column.type_oid, &column.name));
         }
         row.finish()
     }
@@ -119,7 +145,7 @@ impl Table {
             relfilenode: self.relfilenode,
             definitions: self.definitions,
             columns: self.relation.columns.iter().map(|c| format!("{} {}", c.name, c.type_name)).collect(),
-            key: vec!["id".into()],
+            key: vec![KEY.into()],
             defaults: Vec::new(),
         }
     }
@@ -137,12 +163,18 @@ impl Postgres {
         }
         let old = Arc::clone(&altered.relation);
         let mut columns = old.columns.clone();
-        let name = format!("added{}", columns.len() - COLUMNS);
-        columns.push(Column { name: name.clone(), type_oid: OID_TEXT, type_name: "text".into(), key: false });
+        let name = format!("{ADDED}{}", columns.len() - COLUMNS);
+        let of = if altered.odd.is_some() {
+            types::one_of(mix(self.config.seed ^ columns.len() as u64))
+        } else {
+            types::TEXT
+        };
+        columns.push(column(&name, of, false));
+        let default = types::default_of(of.0, &name);
         altered.relation = Arc::new(Relation::new(old.schema.clone(), old.name.clone(), columns));
         let mut delta = Sums([0; TABLES_MAX]);
         for row in altered.rows.values_mut() {
-            let new = Row::of(row.values().chain([Value::Text(&name)]));
+            let new = Row::of(row.values().chain([default]));
             let change = row_hash(&altered.relation, &new).wrapping_sub(row_hash(&old, row));
             delta.0[table] = delta.0[table].wrapping_add(change);
             *row = new;
@@ -181,6 +213,16 @@ impl Postgres {
 
 /// How many alterations of tables these fingerprints know.
 pub(super) fn alterations_in(fingerprints: &Fingerprints) -> u32 {
-    let added = fingerprints.values().map(|table| table.columns.len().saturating_sub(COLUMNS)).sum::<usize>();
-    u32::try_from(added).expect("runs are short")
+    let columns = fingerprints.values().flat_map(|table| &table.columns);
+    u32::try_from(columns.filter(|column| column.starts_with(ADDED)).count()).expect("runs are short")
+}
+
+fn column(name: &str, (type_oid, type_name): (u32, &str), key: bool) -> Column {
+    Column { name: name.into(), type_oid, type_name: type_name.into(), key }
+}
+
+/// A value that is larger than may travel, as everybody but the source sees it.
+fn oversized(value: u64) -> Value<'static> {
+    let size = VALUE_BYTES_MAX as u64 + 1 + value % 5;
+    Value::Omitted(u32::try_from(size).expect("a few MiB"))
 }

@@ -3,6 +3,7 @@
 use dormouse_core::change::{Change, Relation};
 use dormouse_core::position::{CommitTime, Lsn};
 use dormouse_core::rng::mix;
+use dormouse_core::row::Row;
 use dormouse_core::xid::Xid;
 use std::sync::Arc;
 
@@ -57,6 +58,8 @@ pub struct Decoded {
     pub relation: Arc<Relation>,
     /// The change.
     pub change: Change,
+    /// What the row was, which the stream tells of a table whose identity is FULL.
+    pub old: Option<Row>,
 }
 
 /// A commit record with the published changes of its transaction.
@@ -186,4 +189,13 @@ impl Wal {
 /// How many alterations stand before the commit that follows this boundary.
 pub(super) fn alterations(expected: &Expected) -> u32 {
     expected.alterations + u32::try_from(expected.altered.len()).expect("runs are short")
+}
+
+/// The row that a change brings, if it does.
+#[must_use]
+pub const fn row_of(change: &Change) -> Option<&Row> {
+    match change {
+        Change::Insert { row, .. } | Change::Update { row, .. } | Change::Move { row, .. } => Some(row),
+        Change::Delete { .. } | Change::Truncate { .. } => None,
+    }
 }

@@ -95,13 +95,14 @@ impl Postgres {
     /// When it has no effect.
     pub fn write(&mut self, tx: TxId, write: Write) -> Result<(), WriteError> {
         self.check_locks(tx, write)?;
+        let old = self.old_row(tx, write);
         let (change, rows) = self.plan(tx, write)?;
         let n = write.table();
         self.assign_xid(tx);
         self.wal.append_change(&change);
         let transaction = self.transactions.get_mut(&tx).ok_or(WriteError::Ended)?;
         let table = &mut self.tables[n];
-        transaction.changes.push(Decoded { relation: Arc::clone(&table.relation), change });
+        transaction.changes.push(Decoded { relation: Arc::clone(&table.relation), change, old });
         transaction.touched[n] = true;
         table.writers.insert(tx);
         let mut delta = 0_u128;
@@ -152,6 +153,17 @@ impl Postgres {
         if free { Ok(()) } else { Err(WriteError::Locked) }
     }
 
+    /// The row that a statement changes, where the stream tells it.
+    fn old_row(&self, tx: TxId, write: Write) -> Option<Row> {
+        let table = self.tables.get(write.table()).filter(|table| table.is_full())?;
+        match write {
+            Write::Update { key, .. } | Write::Move { key, .. } | Write::Delete { key, .. } => {
+                current_row(self.transactions.get(&tx)?, table, write.table(), key).cloned()
+            }
+            Write::Insert { .. } | Write::Truncate { .. } => None,
+        }
+    }
+
     /// What the stream will tell of a statement, and what it leaves of the rows it writes.
     fn plan(&self, tx: TxId, write: Write) -> Result<(Change, Vec<RowLeft>), WriteError> {
         let transaction = self.transactions.get(&tx).ok_or(WriteError::Ended)?;
@@ -173,7 +185,7 @@ impl Postgres {
             }
             Write::Update { key, value, large: false, .. } => {
                 let row = Table::with(current(key).ok_or(WriteError::NoSuchRow)?, key, value);
-                (Change::Update { relation, row: Table::unchanged_large(&row) }, vec![(key, Some(row))])
+                (Change::Update { relation, row: table.told(&row) }, vec![(key, Some(row))])
             }
             Write::Move { key, to, value, .. } => {
                 let old = current(key).ok_or(WriteError::NoSuchRow)?;
@@ -181,7 +193,7 @@ impl Postgres {
                     return Err(WriteError::RowExists);
                 }
                 let row = Table::with(old, to, value);
-                let told = Change::Move { relation, old_key: Table::key(key), row: Table::unchanged_large(&row) };
+                let told = Change::Move { relation, old_key: Table::key(key), row: table.told(&row) };
                 (told, vec![(key, None), (to, Some(row))])
             }
             Write::Delete { key, .. } => {

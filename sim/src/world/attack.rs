@@ -8,7 +8,7 @@ use crate::plan::{Family, client_id};
 use crate::probe::Probe;
 use dormouse_core::change::Scope;
 use dormouse_core::client::SocketId;
-use dormouse_core::fault::Malformed;
+use dormouse_core::limits::{CLIENT_ID_BYTES_MAX, SCOPE_TABLES_MAX};
 use dormouse_core::position::{CommitTime, Era, Lsn, Position, SchemaVersion, Waypoint};
 use dormouse_core::session::BackfillId;
 use dormouse_core::wire::{ClientMessage, Hello, Resume};
@@ -44,22 +44,52 @@ impl World {
         };
         let pick = self.choose(Kind::Forge, entity, 12, ALWAYS);
         self.hit(Probe::Forged);
-        let frame = match pick {
-            1 => Err(Malformed { why: "garbage".into() }),
-            2 => Ok(ClientMessage::Ack { through: self.forged_waypoint(1_000_000) }),
-            3 => Ok(ClientMessage::Ack { through: self.forged_waypoint(0) }),
-            4 => Ok(ClientMessage::Staged { backfill: BackfillId(7), n: 3 }),
-            5 => Ok(ClientMessage::Bye),
-            6 => Ok(self.forged_hello(Resume::At(self.forged_waypoint(0)))),
-            7 => Ok(self.forged_hello(Resume::At(self.forged_waypoint(1_000_000)))),
-            8 => Ok(self.forged_hello(Resume::Stored)),
+        let message = match pick {
+            1 => return self.push_to_server(id, ToServer::Garbage(self.garbage())),
+            2 => ClientMessage::Ack { through: self.forged_waypoint(1_000_000) },
+            3 => ClientMessage::Ack { through: self.forged_waypoint(0) },
+            4 => ClientMessage::Staged { backfill: BackfillId(7), n: 3 },
+            5 => ClientMessage::Bye,
+            6 => self.forged_hello(Resume::At(self.forged_waypoint(0))),
+            7 => self.forged_hello(Resume::At(self.forged_waypoint(1_000_000))),
+            8 => self.forged_hello(Resume::Stored),
             9 => {
                 self.client_closes(id);
                 return;
             }
-            _ => Ok(self.forged_hello(Resume::Nothing)),
+            _ => self.forged_hello(Resume::Nothing),
         };
-        self.push_to_server(id, ToServer::Message(Box::new(frame)));
+        self.push_to_server(id, ToServer::Message(Box::new(Ok(message))));
+    }
+
+    /// Bytes that are nearly a message.
+    fn garbage(&self) -> String {
+        let hello = |client: &str, scope: &str, resume: &str| {
+            format!(
+                r#"{{"type":"hello","client":"{client}","instance":"1","attempt":1,"scope":{scope},"resume":{resume}}}"#
+            )
+        };
+        let at = |era: &str, position: &str| {
+            format!(r#"{{"era":"{era}","schema":1,"position":"{position}","xid":"1","committed_at_us":1}}"#)
+        };
+        let ack = |through: &str| format!(r#"{{"type":"ack","through":{through}}}"#);
+        let many = (0..=SCOPE_TABLES_MAX).map(|n| format!("\"public.t{n}\"")).collect::<Vec<_>>().join(",");
+        match self.events % 14 {
+            0 => "garbage".into(),
+            1 => hello("x", "[]", "null"),
+            2 => hello("x", &format!("[{many}]"), "null"),
+            3 => hello("x", "\"some\"", "null"),
+            4 => hello("x", "\"all\"", "\"elsewhere\""),
+            5 => hello("", "\"all\"", "null"),
+            6 => hello(&"x".repeat(CLIENT_ID_BYTES_MAX + 1), "\"all\"", "null"),
+            7 => ack(&at("1-1", "0/10")),
+            8 => ack(&at("1-000000000000000g", "0/10")),
+            9 => ack(&at("one-0000000000000001", "0/10")),
+            10 => ack(&at("1-+000000000000001", "0/10")),
+            11 => ack(&at("1-0000000000000001", "10")),
+            12 => r#"{"type":"staged","backfill":"1","n":-1}"#.into(),
+            _ => r#"{"type":"farewell"}"#.into(),
+        }
     }
 
     fn forged_hello(&self, resume: Resume) -> ClientMessage {

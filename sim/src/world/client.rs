@@ -4,21 +4,23 @@ use super::{CHECK_ALL_EVERY, Event, Spins, World, names};
 use crate::chooser::{Kind, per_mille};
 use crate::entity::Entity;
 use crate::log::{Draft, Link, What, words};
-use crate::oracle::Holding;
-use crate::plan::Family;
+use crate::oracle::{Holding, Promise};
+use crate::plan::{Family, token};
 use crate::probe::Probe;
 use dormouse_core::ask::{Answer, Ask, Incarnation};
 use dormouse_core::client::{Client, ClientPhase, Input, Notice, Output};
-use dormouse_core::fault::Failure;
+use dormouse_core::fault::{Failure, FaultCode};
 use dormouse_core::machine::Machine;
 use dormouse_core::store::{Held, MemoryStore, Store, StoreRequest};
 use dormouse_core::time::Timestamp;
-use dormouse_core::wire::ClientMessage;
+use dormouse_core::wire::{ClientMessage, Secret, ServerMessage};
 use std::time::Duration;
 
 /// How long an application takes to provide another credential.
 const CREDENTIAL_US: &[u64] = &[5_000, 100_000, 800_000, 2_500_000];
 const STORE_US: &[u64] = &[100, 2_000, 30_000, 250_000];
+/// How long a client may wait before it dials again after an orderly restart: some first waits, and never longer and longer.
+const AWAY_MAX: Duration = Duration::from_millis(100);
 const DOWN_US: &[u64] = &[30_000, 2_000, 300_000, 1_500_000];
 
 /// Where a client lives.
@@ -36,6 +38,8 @@ pub(super) struct ClientHost {
     spins: Spins,
     pub(super) live: bool,
     pub(super) was_live: bool,
+    /// Which life greeted last, and its attempt.
+    attempts: Option<(u64, u64)>,
 }
 
 impl World {
@@ -88,8 +92,15 @@ impl World {
         self.digest.add(&input);
         self.log.add(|_| words::client_input(client, &input));
         let now = self.now;
+        let goes_away = matches!(&input, Input::Received { message: Ok(ServerMessage::Fault(fault)), .. }
+            if fault.code == FaultCode::GoingAway);
         let Some(machine) = &mut self.clients[client as usize].machine else { return };
         machine.handle(now, input);
+        let late = machine.poll_timeout().is_none_or(|due| due.since(now) > AWAY_MAX);
+        if goes_away && late {
+            let event = format!("a healthy server restarts, and its client waits for more than {AWAY_MAX:?}");
+            self.violate(Promise::Converges, "going away", Entity::Client(client), event);
+        }
         self.pump_client(client);
     }
 
@@ -165,9 +176,16 @@ impl World {
     }
 
     fn client_says(&mut self, client: u8, message: &ClientMessage) {
+        let life = self.clients[client as usize].life;
         match message {
             ClientMessage::Hello(hello) => {
                 self.saw_hello(hello);
+                let attempts = &mut self.clients[client as usize].attempts;
+                let greeted = std::mem::replace(attempts, Some((life, hello.attempt)));
+                if greeted.is_some_and(|(before, attempt)| before == life && attempt >= hello.attempt) {
+                    let event = "an instance greets again with no higher attempt".into();
+                    self.violate(Promise::Durable, "attempt", Entity::Client(client), event);
+                }
                 self.clients[client as usize].live = false;
                 self.oracle.greeted(client, self.postgres.newest_visible());
             }
@@ -213,7 +231,7 @@ impl World {
             Notice::CredentialWanted => {
                 let life = self.clients[client as usize].life;
                 let after = self.delay(Kind::CredentialLatency, Entity::Client(client), CREDENTIAL_US, per_mille(300));
-                let input = Box::new(Input::CredentialProvided { token: None });
+                let input = Box::new(Input::CredentialProvided { token: Some(Secret::new(&token(client))) });
                 self.plan_in(after, Event::ClientHears { client, life, input });
             }
             Notice::Applied { .. } | Notice::Resync { .. } | Notice::Fault(_) | Notice::StoreFailed(_) => {}

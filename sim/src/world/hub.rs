@@ -4,6 +4,7 @@ use super::{CHECK_ALL_EVERY, Event, Spins, World, names};
 use crate::chooser::{Kind, per_mille};
 use crate::entity::Entity;
 use crate::log::{Draft, Link, What, words};
+use crate::oracle::Promise;
 use crate::plan::Family;
 use crate::probe::Probe;
 use dormouse_core::ask::Incarnation;
@@ -12,6 +13,7 @@ use dormouse_core::history::Announcement;
 use dormouse_core::hub::{Hub, Input, Output, Recipients, SpoolId};
 use dormouse_core::machine::{BrokenInvariant, Machine};
 use dormouse_core::position::Position;
+use dormouse_core::safeguard::Safeguard;
 use dormouse_core::session::SessionId;
 use dormouse_core::time::Timestamp;
 use dormouse_core::wire::ServerMessage;
@@ -93,11 +95,22 @@ impl World {
         if host.machine.is_none() {
             return; // An answer wakes nobody.
         }
-        if life != host.life {
+        let stale = life != host.life;
+        if stale {
             self.hit(Probe::StaleAnswer);
         }
         self.saw_answer(hub, life, &input);
+        let before = host_counts(&self.hubs[hub as usize]);
         self.feed_hub(hub, input, Probe::HubWokeByMessage);
+        let after = host_counts(&self.hubs[hub as usize]);
+        if stale
+            && self.plan.safeguards.holds(Safeguard::AnswerIncarnation)
+            && before.0 == after.0
+            && after.1 <= before.1
+        {
+            let event = "an answer to an earlier life was not counted as stale".into();
+            self.violate(Promise::Bounded, "stale answers", Entity::Hub(hub), event);
+        }
     }
 
     pub(super) fn announced(&mut self, hub: u8, announcement: Arc<Announcement>) {
@@ -188,12 +201,12 @@ impl World {
         const SPINS_MAX: u32 = 100;
         if spins > SPINS_MAX {
             let event = "a machine's timer fires without end".into();
-            self.violate(crate::oracle::Promise::Converges, "timers", entity, event);
+            self.violate(Promise::Converges, "timers", entity, event);
         }
     }
 
     pub(super) fn broken(&mut self, entity: Entity, broken: &BrokenInvariant) {
-        self.violate(crate::oracle::Promise::Invariant, "invariant", entity, broken.what.clone());
+        self.violate(Promise::Invariant, "invariant", entity, broken.what.clone());
     }
 
     /// Whether the hub, or its whole process, ends just before this output.
@@ -317,6 +330,13 @@ impl World {
     }
 
     fn send_to_session(&mut self, hub: u8, session: SessionId, message: &Arc<ServerMessage>) {
+        if let ServerMessage::Page(page) = &**message
+            && let Some(machine) = &self.hubs[hub as usize].machine
+            && machine.bytes_in_flight(session) < page.weight() as u64
+        {
+            let event = "a page is sent and not counted as under way".into();
+            self.violate(Promise::Bounded, "counted", Entity::Hub(hub), event);
+        }
         if let Some(id) = self.network.of_session(hub, session) {
             self.send_to_client(id, message);
         }
@@ -355,6 +375,14 @@ impl World {
 
     fn hibernate(&mut self, hub: u8, alarm: Option<Timestamp>) {
         self.hit(Probe::HubHibernated);
+        let restless = self.network.at_hub(hub).find(|(_, connection)| {
+            let told = connection.attachment.as_ref().is_some_and(|attachment| attachment.told_live);
+            !told || (connection.in_flight_of == self.hubs[hub as usize].life && !connection.ledger.is_settled())
+        });
+        if let Some(client) = restless.map(|(_, connection)| connection.client) {
+            let event = format!("sleeps while client/{client} is not live or has not acknowledged all");
+            self.violate(Promise::Converges, "hibernates", Entity::Hub(hub), event);
+        }
         self.note_sleep(hub);
         self.drop_hub(hub);
         let host = &mut self.hubs[hub as usize];
@@ -369,4 +397,9 @@ impl World {
         }
         self.queue.push(alarm.max(self.now), Event::Alarm { hub, generation });
     }
+}
+
+/// Which life of a hub this is, and how many answers it found stale.
+fn host_counts(host: &HubHost) -> (u64, u64) {
+    (host.life, host.machine.as_ref().map_or(u64::MAX, Hub::stale_answers))
 }

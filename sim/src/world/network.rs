@@ -4,6 +4,7 @@ use super::{Event, World, names};
 use crate::chooser::{Kind, per_mille};
 use crate::entity::Entity;
 use crate::log::{Draft, Link as Way, What};
+use crate::oracle::{Promise, Sent};
 use crate::plan::{Family, WINDOW_PAGES};
 use crate::probe::Probe;
 use dormouse_core::client::SocketId;
@@ -21,8 +22,6 @@ use std::time::Duration;
 
 const FRAME_US: &[u64] = &[150, 2_000, 20_000, 150_000, 600_000];
 const DIAL_US: &[u64] = &[400, 5_000, 50_000, 300_000, 1_200_000];
-/// How long credentials are good: the first never runs out.
-const CREDENTIAL_US: &[u64] = &[0, 3_000, 300_000, 1_200_000, 3_500_000];
 const CLOSE_US: u64 = 300;
 /// How long the server's host hears nothing before it gives a socket up.
 const SERVER_SILENCE: Duration = Duration::from_secs(6);
@@ -32,6 +31,8 @@ const SERVER_SILENCE: Duration = Duration::from_secs(6);
 pub(super) enum ToServer {
     Message(Box<Result<ClientMessage, Malformed>>),
     Bytes(String),
+    /// Bytes that are no message.
+    Garbage(String),
     Ping,
     Closed,
 }
@@ -86,9 +87,11 @@ pub(super) struct Connection {
     decoder: ServerDecoder,
     /// About how many bytes of pages and chunks the present life of the hub has on their way to the client.
     in_flight: u64,
-    in_flight_of: u64,
+    pub(super) in_flight_of: u64,
     /// Where the pages that the present life of the hub has sent end.
     sent: Option<Waypoint>,
+    /// What the present life of the hub has sent.
+    pub(super) ledger: Sent,
     /// Of each frame on its way to the client: which life of the hub sent it, and its part of `in_flight`.
     weights: VecDeque<(u64, u64)>,
 }
@@ -202,20 +205,13 @@ impl World {
             in_flight: 0,
             in_flight_of: 0,
             sent: None,
+            ledger: Sent::default(),
             weights: VecDeque::new(),
         };
         self.network.connections.insert(id, connection);
         self.log.names(id, Entity::Client(client));
         self.plan_in(SERVER_SILENCE, Event::Silence { connection: id });
         id
-    }
-
-    /// When the credential that a client shows runs out; most never do.
-    fn credential_until(&mut self, client: u8) -> Option<Timestamp> {
-        let weight = if self.plan.has(Family::Credentials) { per_mille(500) } else { 0 };
-        let bucket = self.choose(Kind::CredentialEnds, Entity::Client(client), CREDENTIAL_US.len() as u64, weight);
-        let micros = CREDENTIAL_US[usize::try_from(bucket).unwrap_or(0)];
-        (bucket != 0).then(|| self.now + Duration::from_micros(micros))
     }
 
     fn frame_latency(&mut self, client: u8) -> Duration {
@@ -237,6 +233,7 @@ impl World {
         self.doing = match &frame {
             ToServer::Message(message) => message.as_ref().as_ref().map_or("Garbage", names::of_saying),
             ToServer::Bytes(_) => "Bytes",
+            ToServer::Garbage(_) => "Garbage",
             ToServer::Ping => "Ping",
             ToServer::Closed => "Closed",
         };
@@ -269,7 +266,9 @@ impl World {
         if connection.in_flight_of != life {
             (connection.in_flight_of, connection.in_flight) = (life, 0); // A woken hub knows nothing of what was sent.
             connection.sent = None;
+            connection.ledger = Sent::default();
         }
+        let bounded = connection.ledger.sends(message);
         let allowed = self.oracle.allowed(self.now, connection.credential_until, message);
         let scoped = self.oracle.scoped(connection.client, message);
         let chained = self.oracle.sent(&mut connection.sent, message);
@@ -277,6 +276,7 @@ impl World {
         let verdict = self.oracle.in_flight(connection.in_flight);
         self.verdict(Entity::Hub(hub), verdict);
         self.verdict(Entity::Hub(hub), chained);
+        self.verdict(Entity::Hub(hub), bounded);
         self.verdict(Entity::Hub(hub), allowed);
         self.verdict(Entity::Hub(hub), scoped);
         self.push_weighed(id, frame, (life, weight));
@@ -349,6 +349,14 @@ impl World {
         let message = match frame {
             ToServer::Message(message) => *message,
             ToServer::Bytes(text) => decode_client(&text),
+            ToServer::Garbage(text) => {
+                let decoded = decode_client(&text);
+                if decoded.is_ok() {
+                    let event = format!("{text} is taken for a message");
+                    self.violate(Promise::Bounded, "malformed", Entity::Hub(hub), event);
+                }
+                decoded
+            }
             ToServer::Ping => {
                 self.log.add(|names| {
                     Draft::new(Entity::Hub(hub), What::Received, format!("hears a ping from {}", names.of(session)))
@@ -358,14 +366,19 @@ impl World {
             }
             ToServer::Closed => return self.server_hears_close(id, ClosedReason::Peer),
         };
+        let Some(connection) = self.network.connections.get_mut(&id) else { return };
         if let (Ok(ClientMessage::Ack { through }), Some(sent)) = (&message, &mut connection.sent)
             && !self.plan.is_attacker(connection.client)
             && (through.era, true) == (sent.era, through.position > sent.position)
         {
             *sent = *through; // An earlier life had sent it.
         }
+        let message = message.map(|message| self.shown_credential(id, message));
         if let Ok(message) = &message {
             self.saw_frame(id, message);
+            if let Some(connection) = self.network.connections.get_mut(&id) {
+                connection.ledger.hears(message);
+            }
         }
         self.feed_hub(hub, hub::Input::Received { session, message }, Probe::HubWokeByMessage);
     }

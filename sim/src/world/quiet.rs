@@ -7,6 +7,7 @@ use crate::oracle::Promise;
 use crate::plan::{Family, client_id};
 use crate::probe::Probe;
 use dormouse_core::position::{Lsn, Waypoint};
+use dormouse_core::replication::Replication;
 use dormouse_core::time::Timestamp;
 use std::time::Duration;
 
@@ -177,6 +178,13 @@ impl World {
             if sessions > sockets {
                 let event = format!("{sessions} sessions for {sockets} sockets");
                 self.violate(Promise::Bounded, "sessions", Entity::Hub(hub), event);
+            }
+        }
+        for node in 0..NODES {
+            let queued = self.replications[node as usize].machine.as_ref().map_or(0, Replication::queued_bytes);
+            if queued > 0 {
+                let event = format!("{queued} bytes wait to be recorded, and nothing is written");
+                self.violate(Promise::Bounded, "queue", Entity::Replication(node), event);
             }
         }
         let streaming = (0..NODES).filter(|node| self.replications[*node as usize].stream.is_some()).count();
