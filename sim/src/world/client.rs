@@ -40,6 +40,8 @@ pub(super) struct ClientHost {
     pub(super) was_live: bool,
     /// Which life greeted last, and its attempt.
     attempts: Option<(u64, u64)>,
+    /// Whether the last message made it ask its application for another credential.
+    wants_credential: bool,
 }
 
 impl World {
@@ -92,16 +94,24 @@ impl World {
         self.digest.add(&input);
         self.log.add(|_| words::client_input(client, &input));
         let now = self.now;
-        let goes_away = matches!(&input, Input::Received { message: Ok(ServerMessage::Fault(fault)), .. }
-            if fault.code == FaultCode::GoingAway);
+        let fault = match &input {
+            Input::Received { message: Ok(ServerMessage::Fault(fault)), .. } => Some(fault.code),
+            _ => None,
+        };
         let Some(machine) = &mut self.clients[client as usize].machine else { return };
         machine.handle(now, input);
         let late = machine.poll_timeout().is_none_or(|due| due.since(now) > AWAY_MAX);
-        if goes_away && late {
+        if fault == Some(FaultCode::GoingAway) && late {
             let event = format!("a healthy server restarts, and its client waits for more than {AWAY_MAX:?}");
             self.violate(Promise::Converges, "going away", Entity::Client(client), event);
         }
+        self.clients[client as usize].wants_credential = false;
         self.pump_client(client);
+        let host = &self.clients[client as usize];
+        if fault == Some(FaultCode::Expired) && host.machine.is_some() && !host.wants_credential {
+            let event = "its credential ran out, and it asks its application for no other".into();
+            self.violate(Promise::Converges, "credential wanted", Entity::Client(client), event);
+        }
     }
 
     fn pump_client(&mut self, client: u8) {
@@ -229,6 +239,7 @@ impl World {
             }
             Notice::CredentialGood { .. } => {}
             Notice::CredentialWanted => {
+                self.clients[client as usize].wants_credential = true;
                 let life = self.clients[client as usize].life;
                 let after = self.delay(Kind::CredentialLatency, Entity::Client(client), CREDENTIAL_US, per_mille(300));
                 let input = Box::new(Input::CredentialProvided { token: Some(Secret::new(&token(client))) });
