@@ -191,7 +191,7 @@ impl World {
             ClientMessage::Hello(hello) => {
                 self.saw_hello(hello);
                 let attempts = &mut self.clients[client as usize].attempts;
-                let greeted = std::mem::replace(attempts, Some((life, hello.attempt)));
+                let greeted = attempts.replace((life, hello.attempt));
                 if greeted.is_some_and(|(before, attempt)| before == life && attempt >= hello.attempt) {
                     let event = "an instance greets again with no higher attempt".into();
                     self.violate(Promise::Durable, "attempt", Entity::Client(client), event);
