@@ -15,7 +15,7 @@ mod pack;
 mod pipe;
 mod resting;
 
-pub use frame::{ChunkBody, encode_close, encode_message, encode_text};
+pub use frame::{ChunkBody, Frame, encode_close, encode_message, encode_text};
 pub use line::Line;
 pub use outbox::{Outbox, Overflow};
 pub use resting::Resting;

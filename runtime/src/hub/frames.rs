@@ -1,6 +1,6 @@
 //! Frames of recent messages: what several sessions are sent one after the other is encoded once for each format.
 
-use crate::socket::{ChunkBody, encode_message};
+use crate::socket::{ChunkBody, Frame, encode_message};
 use bytes::Bytes;
 use dormouse_core::change::Chunk;
 use dormouse_core::wire::{Format, ServerMessage};
@@ -39,7 +39,7 @@ impl Kept {
 
 impl Frames {
     /// The frame of a message, kept when it is `shared` by several recipients or anybody else holds the message.
-    pub(super) fn of(&mut self, message: &Arc<ServerMessage>, format: Format, shared: bool) -> Bytes {
+    pub(super) fn of(&mut self, message: &Arc<ServerMessage>, format: Format, shared: bool) -> Frame {
         if let ServerMessage::Chunk { backfill, n, of, chunk } = &**message {
             return self.body(chunk, format).frame(*backfill, *n, *of, format);
         }
@@ -47,14 +47,15 @@ impl Frames {
             Kept::Frame(recent, frame) if *of == format && Arc::ptr_eq(recent, message) => Some(frame.clone()),
             _ => None,
         });
-        known.unwrap_or_else(|| {
+        let frame = known.unwrap_or_else(|| {
             let frame = encode_message(message, format);
             self.encoded += 1;
             if shared || Arc::strong_count(message) > 1 {
                 self.keep(Kept::Frame(Arc::clone(message), frame.clone()), format);
             }
             frame
-        })
+        });
+        frame.into()
     }
 
     fn body(&mut self, chunk: &Arc<Chunk>, format: Format) -> ChunkBody {
@@ -99,19 +100,40 @@ mod tests {
 
     #[test]
     fn a_shared_message_is_encoded_once_and_few_are_kept() {
+        let at = |frame: Frame| frame.parts().next().expect("no frame is empty").as_ptr();
         let mut frames = Frames::default();
         let shared: Vec<_> = (0..100).map(|_| Arc::new(ServerMessage::Live)).collect();
         let copies = shared.clone();
-        let first = frames.of(&shared[0], Format::Json, false);
-        assert_eq!(first.as_ptr(), frames.of(&copies[0], Format::Json, false).as_ptr());
-        assert_ne!(first.as_ptr(), frames.of(&copies[0], Format::Binary, false).as_ptr(), "each format has its own");
+        let first = at(frames.of(&shared[0], Format::Json, false));
+        assert_eq!(first, at(frames.of(&copies[0], Format::Json, false)));
+        assert_ne!(first, at(frames.of(&copies[0], Format::Binary, false)), "each format has its own");
         for message in &shared {
             frames.of(message, Format::Json, false);
         }
         assert_eq!(frames.recent.len(), FRAMES_MAX);
-        assert_ne!(first.as_ptr(), frames.of(&copies[0], Format::Json, false).as_ptr());
+        assert_ne!(first, at(frames.of(&copies[0], Format::Json, false)));
         frames.clear();
         frames.of(&Arc::new(ServerMessage::Live), Format::Json, false);
         assert!(frames.recent.is_empty(), "a message that nobody else holds will not come again");
+    }
+
+    #[test]
+    fn sessions_share_the_bytes_of_a_chunk() {
+        let column =
+            dormouse_core::change::Column { name: "id".into(), type_oid: 23, type_name: "int4".into(), key: true };
+        let relation = Arc::new(dormouse_core::change::Relation::new("public", "a", vec![column]));
+        let row = dormouse_core::row::Row::of([dormouse_core::row::Value::Text("1")]);
+        let chunk = Arc::new(Chunk { relation, rows: vec![row; 1_000] });
+        let message = |id: u64| {
+            let backfill = dormouse_core::session::BackfillId(id);
+            Arc::new(ServerMessage::Chunk { backfill, n: 0, of: 1_000, chunk: Arc::clone(&chunk) })
+        };
+        let (one, other) = (message(1), message(2));
+        let mut frames = Frames::default();
+        let parts = |frame: Frame| frame.parts().collect::<Vec<_>>();
+        let (one, other) = (parts(frames.of(&one, Format::Json, false)), parts(frames.of(&other, Format::Json, false)));
+        assert_ne!(one[0], other[0], "each has a number of its own");
+        assert!(one[0].len() < 100 && one[1].len() > 1_000, "and little else");
+        assert_eq!(one[1].as_ptr(), other[1].as_ptr());
     }
 }

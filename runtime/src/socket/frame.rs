@@ -24,6 +24,34 @@ pub fn encode_message(message: &ServerMessage, format: Format) -> Bytes {
     }
 }
 
+/// A frame, in two parts so that sessions can share the greater one: none has a copy of it.
+#[derive(Debug, Clone)]
+pub struct Frame {
+    own: Bytes,
+    /// Empty where nothing is shared but the whole frame.
+    shared: Bytes,
+}
+
+impl Frame {
+    /// How many bytes go over the wire.
+    #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "no frame is empty")]
+    pub const fn len(&self) -> usize {
+        self.own.len() + self.shared.len()
+    }
+
+    /// What goes over the wire, one after the other.
+    pub fn parts(self) -> impl Iterator<Item = Bytes> {
+        [self.own, self.shared].into_iter().filter(|part| !part.is_empty())
+    }
+}
+
+impl From<Bytes> for Frame {
+    fn from(own: Bytes) -> Self {
+        Self { own, shared: Bytes::new() }
+    }
+}
+
 /// What a chunk's frames have in common, whatever the session: encoded and deflated once.
 #[derive(Debug, Clone)]
 pub struct ChunkBody {
@@ -44,19 +72,21 @@ impl ChunkBody {
 
     /// The frame for one session.
     #[must_use]
-    pub fn frame(&self, backfill: BackfillId, n: u32, of: u64, format: Format) -> Bytes {
+    pub fn frame(&self, backfill: BackfillId, n: u32, of: u64, format: Format) -> Frame {
         let head = if format.is_binary() {
             binary::chunk_head(backfill, n, of)
         } else {
             json::chunk_head(backfill, n, of).into_bytes()
         };
-        match (self.deflated, format.is_binary()) {
-            (false, true) => encode(BINARY, &[&head, &self.bytes]),
-            (false, false) => encode(TEXT, &[&head, &self.bytes]),
+        let before = |kind: u8, parts: &[&[u8]]| encode_before(kind, parts, self.bytes.len());
+        let own = match (self.deflated, format.is_binary()) {
+            (false, true) => before(BINARY, &[&head]),
+            (false, false) => before(TEXT, &[&head]),
             // A block that is stored as it is, then the blocks that are shared: one stream.
-            (true, true) => encode(BINARY, &[&[DEFLATED], &stored(&head), &self.bytes]),
-            (true, false) => encode(BINARY, &[&stored(&head), &self.bytes]),
-        }
+            (true, true) => before(BINARY, &[&[DEFLATED], &stored(&head)]),
+            (true, false) => before(BINARY, &[&stored(&head)]),
+        };
+        Frame { own, shared: self.bytes.clone() }
     }
 
     /// How many bytes are kept for it.
@@ -120,9 +150,15 @@ const fn close_number(code: FaultCode) -> u16 {
 }
 
 fn encode(kind: u8, parts: &[&[u8]]) -> Bytes {
+    encode_before(kind, parts, 0)
+}
+
+/// The beginning of a frame that so many more bytes belong to.
+fn encode_before(kind: u8, parts: &[&[u8]], more: usize) -> Bytes {
     const HEADER_BYTES_MAX: usize = 10;
-    let length = parts.iter().map(|part| part.len()).sum::<usize>();
-    let mut frame = BytesMut::with_capacity(HEADER_BYTES_MAX + length);
+    let own = parts.iter().map(|part| part.len()).sum::<usize>();
+    let length = own + more;
+    let mut frame = BytesMut::with_capacity(HEADER_BYTES_MAX + own);
     frame.put_u8(kind);
     match (u8::try_from(length), u16::try_from(length)) {
         (Ok(length @ ..=125), _) => frame.put_u8(length),
@@ -160,7 +196,8 @@ mod tests {
         for format in Format::ALL {
             let frame = ChunkBody::new(&chunk, format).frame(BackfillId(7), 3, 100, format);
             let whole = encode_message(&message, format);
-            for frame in [frame, whole] {
+            assert_eq!(frame.len(), frame.clone().parts().map(|part| part.len()).sum::<usize>());
+            for frame in [frame.parts().flatten().collect::<Vec<u8>>(), whole.to_vec()] {
                 let payload = &frame[4..]; // Its length takes two bytes.
                 let (text, bytes) = match (format, frame[0]) {
                     (Format::Json, TEXT) => (payload.to_vec(), Vec::new()),

@@ -1,5 +1,6 @@
 //! What waits to be written to one socket: filled by its hub, emptied by its task.
 
+use super::frame::Frame;
 use bytes::Bytes;
 use dormouse_core::limits::SESSION_BYTES_MAX;
 use dormouse_core::wire::Format;
@@ -48,7 +49,8 @@ impl Outbox {
     ///
     /// # Errors
     /// When too much waits already; nothing is added then.
-    pub fn push(&self, frame: Bytes) -> Result<(), Overflow> {
+    pub fn push(&self, frame: impl Into<Frame>) -> Result<(), Overflow> {
+        let frame = frame.into();
         let mut waiting = self.lock();
         if waiting.closed {
             return Ok(());
@@ -57,7 +59,7 @@ impl Outbox {
             return Err(Overflow);
         }
         waiting.bytes += frame.len();
-        waiting.frames.push(frame);
+        waiting.frames.extend(frame.parts());
         drop(waiting);
         self.waker.wake();
         Ok(())
