@@ -19,6 +19,8 @@ const CONNECTING: usize = 64;
 const PER_PROCESS: usize = 15_000;
 /// After this, memory for connecting is given back and nobody is parked yet.
 const SETTLING: Duration = Duration::from_secs(2);
+/// How long clients are watched at most, twice: hubs sleep and connections are parked sooner.
+const QUIET_MAX: Duration = Duration::from_secs(20);
 /// How long a straggler is waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -42,10 +44,11 @@ pub(super) async fn run(subject: &Subject, settings: &Settings) -> Result<Run, C
     }
     tokio::time::sleep(SETTLING).await;
     let live = per_session(rss(subject), alone, settings);
-    tokio::time::sleep(watching).await;
+    let quiet = watching.min(QUIET_MAX);
+    tokio::time::sleep(quiet).await;
     let before = meter.server_seconds();
-    tokio::time::sleep(watching).await;
-    let cpu = 100.0 * (meter.server_seconds() - before) / watching.as_secs_f64();
+    tokio::time::sleep(quiet).await;
+    let cpu = 100.0 * (meter.server_seconds() - before) / quiet.as_secs_f64();
     let parked = per_session(rss(subject), alone, settings);
     run.rss_bytes_per_session = Some(parked);
     run.add("live_rss_bytes_per_session", live);
