@@ -72,7 +72,7 @@ pub(super) fn run(plan: Plan) -> Result<(), CommandError> {
     let address = address.ok_or_else(|| CommandError::Usage(format!("{} is no address", plan.address)))?;
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|why| environment(&why))?;
-    let recent = Recent::new(plan.keep_frames);
+    let recent = Recent::new(plan.keep_frames, plan.base);
     let fleet = Rc::new(Fleet {
         plan,
         address,

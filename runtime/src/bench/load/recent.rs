@@ -18,6 +18,7 @@ pub(super) struct Recent {
     /// The number of the first of them.
     first: u64,
     bytes: usize,
+    base: u64,
     /// The shape of the numbered table.
     shape: u64,
     /// All pages with the count of their numbers, for who wants to send the same ones.
@@ -25,8 +26,9 @@ pub(super) struct Recent {
 }
 
 impl Recent {
-    pub(super) fn new(keep: bool) -> Self {
-        Self { kept: keep.then(Vec::new), ..Self::default() }
+    /// Numbers up to `base` are those of earlier runs.
+    pub(super) fn new(keep: bool, base: u64) -> Self {
+        Self { kept: keep.then(Vec::new), base, ..Self::default() }
     }
 
     /// What a text says. `last` is the number of the page that this client had last, and becomes that of this one.
@@ -47,7 +49,11 @@ impl Recent {
         self.frames.push_back((text.into(), Rc::clone(&message)));
         *last = self.first + self.frames.len() as u64 - 1;
         if let Some(kept) = &mut self.kept {
-            let numbers = if let Message::Page(page) = &*message { page.numbers.len() } else { 0 };
+            let numbers = if let Message::Page(page) = &*message {
+                page.numbers.iter().filter(|number| u64::from(**number) > self.base).count()
+            } else {
+                0
+            };
             kept.push((text.into(), numbers));
         }
         while self.frames.len() > FRAMES_MAX || (self.bytes > BYTES_MAX && self.frames.len() > 1) {
