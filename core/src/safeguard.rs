@@ -137,3 +137,15 @@ pub const ABLATION: bool = cfg!(feature = "ablation");
 
 #[cfg(not(feature = "ablation"))]
 const _: () = assert!(size_of::<Safeguards>() == 0);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_holds_is_not_written_down_so_that_every_build_reads_every_recording() {
+        let written = serde_json::to_string(&Safeguards::ALL).expect("plain data");
+        assert_eq!(written, "{}");
+        assert_eq!(serde_json::from_str::<Safeguards>(&written).ok(), Some(Safeguards::ALL));
+    }
+}

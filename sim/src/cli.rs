@@ -145,6 +145,9 @@ struct ReplayArgs {
     /// Of a recording's segment: print what happened up to this step, and the machine after it.
     #[arg(long, value_name = "N", conflicts_with_all = ["step", "around"])]
     until: Option<u64>,
+    /// Of a recording: print every input and output of each segment, and the machine at its end.
+    #[arg(long, conflicts_with_all = ["step", "around", "until"])]
+    verbose: bool,
     /// A safeguard to switch off, in a build with the feature `ablation`.
     #[arg(long)]
     without: Option<String>,

@@ -130,6 +130,8 @@ pub const fn concerns(kind: Kind) -> &'static [Class] {
         | Kind::Work
         | Kind::Jitter
         | Kind::Window
+        | Kind::MoveSlot
+        | Kind::ClockJump
         | Kind::LateEffect
         | Kind::DownFor
         | Kind::SilentCrash

@@ -125,6 +125,10 @@ kinds! {
     CredentialLatency = 46, "another credential comes after bucket {} to";
     /// Whether and when faults rest in the midst of a run.
     Window = 47, "window";
+    /// Somebody moves the slot.
+    MoveSlot = 48, "the slot ends up at the end of the WAL (1: it was moved, 2: dropped and created again) with pick {} in";
+    /// A host's clock jumps ahead, as that of a machine that was suspended does.
+    ClockJump = 49, "the clock jumps ahead by bucket {}:";
 }
 
 impl subject::Kind for Kind {

@@ -64,8 +64,11 @@ impl fmt::Display for Size {
     }
 }
 
+/// Of so many seeds one has a family that only scenarios are meant to have, for now: none.
+const SCENARIOS_ONLY: u64 = u64::MAX;
+
 macro_rules! families {
-    ($($(#[doc = $doc:literal])+ $name:ident = $bit:literal of $of:literal,)+) => {
+    ($($(#[doc = $doc:literal])+ $name:ident = $bit:literal of $of:expr,)+) => {
         /// A family of faults or of workload, on or off for a whole run.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub enum Family { $($(#[doc = $doc])+ $name = $bit,)+ }
@@ -136,6 +139,10 @@ families! {
     Narrow = 27 of 3,
     /// Tables have the identity FULL, columns of many types, NULLs, and values over the limit.
     Shapes = 40 of 5,
+    /// Clocks jump ahead.
+    Jumps = 28 of SCENARIOS_ONLY,
+    /// The slot is moved.
+    MovedSlot = 30 of SCENARIOS_ONLY,
 }
 
 /// Which families are on.

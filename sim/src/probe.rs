@@ -133,13 +133,25 @@ probes! {
     ReadPruned: "read of history answered as pruned",
     GreetedOldSchema: "client greeted with an older schema",
     ClientCrashedStored: "client crashed between storing and the answer",
+    ClockJumped: "clock of a host jumped ahead",
+    ClockJumpedAsleep: "clock jumped ahead while a hub slept",
+    SlotMoved: "slot moved",
+    SlotMovedOver: "slot moved over what was not in history",
     Converged: "converged after quiet",
     MidRunQuiet: "converged in the midst of a run",
     Idle: "hubs hibernated after quiet",
 }
 
 /// What only scenarios come to: these situations are too large, or too rare, for worlds of size S that nobody steers.
-const STEERED: &[Probe] = &[Probe::LongTransaction, Probe::SaveCoveredFailed, Probe::Storm];
+const STEERED: &[Probe] = &[
+    Probe::LongTransaction,
+    Probe::SaveCoveredFailed,
+    Probe::Storm,
+    Probe::ClockJumped,
+    Probe::ClockJumpedAsleep,
+    Probe::SlotMoved,
+    Probe::SlotMovedOver,
+];
 
 /// How often each was reached.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,6 +8,7 @@ mod database;
 mod event;
 mod fault;
 mod hub;
+mod jump;
 mod naive;
 mod names;
 mod network;

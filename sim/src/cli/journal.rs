@@ -34,6 +34,9 @@ pub(super) fn run(args: &ReplayArgs) -> u8 {
         }
         return look_at(path, args);
     }
+    if args.verbose {
+        return look_at_all(path, args);
+    }
     let reports = match replay(path) {
         Ok(reports) => reports,
         Err(why) => {
@@ -120,6 +123,26 @@ fn look_at(file: &Path, args: &ReplayArgs) -> u8 {
         eprintln!("{}: {why}", file.display());
         USAGE
     })
+}
+
+/// Prints every step of a recording. The first segment that is not as it was recorded says how it ends.
+fn look_at_all(path: &Path, args: &ReplayArgs) -> u8 {
+    let files = match files(path) {
+        Ok(files) => files,
+        Err(why) => {
+            eprintln!("{why}");
+            return USAGE;
+        }
+    };
+    let mut status = OK;
+    for file in files {
+        if !args.json {
+            println!("{}:", file.display());
+        }
+        let looked = look_at(&file, args);
+        status = if status == OK { looked } else { status };
+    }
+    status
 }
 
 /// What only shows when segments stand side by side: one that has no end although another follows it, and one that does not

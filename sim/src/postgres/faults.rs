@@ -59,6 +59,13 @@ impl Postgres {
         }
     }
 
+    /// The slot was dropped, and somebody made one of the same name: it begins where the WAL ends now.
+    pub fn create_slot_again(&mut self) {
+        self.drop_slot();
+        let confirmed = self.flushed_lsn();
+        self.slot = Some(super::Slot { confirmed, saved: confirmed, usable: true });
+    }
+
     /// A standby takes over with everything intact: a new timeline, the same continuity.
     pub fn promote(&mut self) {
         self.timeline += 1;

@@ -263,7 +263,20 @@ pub(super) const ALL: &[Scenario] = &[
         name: "clock-jumps",
         tells: "the host's clock jumps, or the machine was suspended for hours",
         promises: &[Converges],
-        state: State::Waiting("hosts of the model with clocks of their own"),
+        state: State::Held(Held {
+            noticed_by: "converges, registered, honest",
+            families: &[Family::Jumps, Family::Hibernate],
+            script: Script { transactions: 60, gap_ms: 120, ..SCRIPT },
+            rules: &[
+                on(Kind::ClockJump, Entity::Client(0)).when(|world, who| world.is_in(who, Phase::ClientLive)).pick(3),
+                on(Kind::ClockJump, Entity::Node(0))
+                    .when(|world, _| world.is_in(Entity::Client(1), Phase::ClientLive))
+                    .times(2)
+                    .pick(4),
+            ],
+            window: &[Probe::ClockJumped, Probe::ClientLive],
+            ..HELD
+        }),
     },
     Scenario {
         name: "drain-marks-healthy-as-failed",

@@ -121,7 +121,17 @@ pub(super) const ALL: &[Scenario] = &[
         name: "slot-recreated-later",
         tells: "the slot vanishes and comes back at a later LSN, and the gap is taken for continuity",
         promises: &[Complete],
-        state: State::Waiting("a fault of the model that moves the slot"),
+        state: State::Held(Held {
+            noticed_by: "sum, once, confirmed",
+            families: &[Family::MovedSlot, Family::Latency],
+            script: Script { transactions: 60, ..SCRIPT },
+            rules: &[
+                on(Kind::AnswerLatency, R0).doing("ReadSource").when(|world, _| world.commits() >= 3).times(40).pick(3),
+                on(Kind::MoveSlot, Entity::Postgres).when(|world, _| world.commits() >= 5 && world.lags()).pick(2),
+            ],
+            window: &[Probe::SlotMovedOver],
+            ..HELD
+        }),
     },
     Scenario {
         name: "source-restored-earlier",

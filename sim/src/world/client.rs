@@ -33,6 +33,8 @@ pub(super) struct ClientHost {
     /// Where a thin client stands since it was started.
     thin: Held,
     pub(super) reads_again: Option<Timestamp>,
+    /// How far its clock has jumped ahead.
+    pub(super) ahead: Duration,
     due: Option<Timestamp>,
     generation: u64,
     spins: Spins,
@@ -71,7 +73,7 @@ impl World {
     }
 
     pub(super) fn client_timeout(&mut self, client: u8, generation: u64) {
-        let now = self.now;
+        let now = self.client_now(client);
         let host = &mut self.clients[client as usize];
         if host.generation != generation {
             return;
@@ -93,7 +95,7 @@ impl World {
         self.digest.word(14);
         self.digest.add(&input);
         self.log.add(|_| words::client_input(client, &input));
-        let now = self.now;
+        let now = self.client_now(client);
         let fault = match &input {
             Input::Received { message: Ok(ServerMessage::Fault(fault)), .. } => Some(fault.code),
             _ => None,
@@ -130,7 +132,7 @@ impl World {
         self.after_client(client);
     }
 
-    fn after_client(&mut self, client: u8) {
+    pub(super) fn after_client(&mut self, client: u8) {
         let Some(machine) = &self.clients[client as usize].machine else { return };
         let broken =
             if self.events.is_multiple_of(CHECK_ALL_EVERY) { machine.check_all() } else { machine.check() }.err();
@@ -143,7 +145,7 @@ impl World {
             self.log.state(Entity::Client(client), || state);
         }
         let host = &mut self.clients[client as usize];
-        if let Some(due) = due.map(|due| due.max(self.now))
+        if let Some(due) = due.map(|due| (due - host.ahead).max(self.now))
             && host.due.is_none_or(|planned| due < planned)
         {
             host.due = Some(due); // A later deadline is noticed when the earlier one comes.

@@ -1,5 +1,6 @@
 //! Faults that come at any time. Those that fall between two outputs are drawn where the outputs are carried out.
 
+use super::jump::JUMP_US;
 use super::{Event, World};
 use crate::chooser::{Kind, per_mille};
 use crate::coverage::Phase;
@@ -88,6 +89,12 @@ impl World {
                 self.replications[node as usize].dark = self.replications[node as usize].stream.is_some();
             }
         }
+        let jumps = self.plan.has(Family::Jumps);
+        for node in (0..NODES).filter(|_| jumps) {
+            let weight = per_mille(6) * self.danger(node);
+            let jump = self.choose(Kind::ClockJump, Entity::Node(node), JUMP_US.len() as u64, weight);
+            self.clock_jumps(Entity::Node(node), jump);
+        }
         for hub in 0..HUBS {
             let weight = self.weight(Family::Evict, per_mille(12));
             if self.happens(Kind::EvictAnytime, Entity::Hub(hub), weight) {
@@ -130,6 +137,12 @@ impl World {
             pick => {
                 self.hit(Probe::SlotLost);
                 if pick == 1 { self.postgres.drop_slot() } else { self.postgres.invalidate_slot() }
+            }
+        }
+        if self.plan.has(Family::MovedSlot) {
+            match self.choose(Kind::MoveSlot, Entity::Postgres, 3, per_mille(8)) {
+                0 => {}
+                pick => self.move_slot(pick == 2),
             }
         }
         let weight = self.weight(Family::SilentAlter, per_mille(10));
@@ -203,6 +216,11 @@ impl World {
         let weight = self.weight(Family::ClientCrash, per_mille(8)) * self.storing(client);
         if self.clients[client as usize].machine.is_some() && self.happens(Kind::CrashAnytime, entity, weight) {
             self.crash_client(client);
+        }
+        if self.plan.has(Family::Jumps) {
+            let weight = per_mille(6) * self.given_up(client);
+            let jump = self.choose(Kind::ClockJump, entity, JUMP_US.len() as u64, weight);
+            self.clock_jumps(entity, jump);
         }
         let weight = self.weight(Family::SlowReader, per_mille(10));
         let slow = self.choose(Kind::SlowReader, entity, SLOW_US.len() as u64, weight);

@@ -40,6 +40,8 @@ pub(super) struct HubHost {
     pub(super) slept_at: Position,
     /// Copies of snapshots that this life has on disk.
     pub(super) spools: Vec<SpoolId>,
+    /// How far its node's clock has jumped ahead.
+    pub(super) ahead: Duration,
     alarm_generation: u64,
     due: Option<Timestamp>,
     generation: u64,
@@ -58,7 +60,7 @@ impl World {
         self.digest.word(10);
         self.digest.add(&input);
         self.log.add(|names| words::hub_input(hub, &input, names));
-        let now = self.now;
+        let now = self.hub_now(hub);
         let Some(machine) = &mut self.hubs[hub as usize].machine else { return };
         machine.handle(now, input);
         self.pump_hub(hub);
@@ -81,7 +83,7 @@ impl World {
         self.digest.word(11);
         self.digest.add(&input);
         self.log.add(|names| words::hub_input(hub, &input, names));
-        machine.handle(self.now, input);
+        machine.handle(self.hub_now(hub), input);
         let host = &mut self.hubs[hub as usize];
         (host.machine, host.life, host.born) = (Some(machine), life, self.now);
         host.alarm_generation += 1;
@@ -144,7 +146,7 @@ impl World {
     }
 
     pub(super) fn hub_timeout(&mut self, hub: u8, generation: u64) {
-        let now = self.now;
+        let now = self.hub_now(hub);
         let host = &mut self.hubs[hub as usize];
         if host.generation != generation {
             return;
@@ -177,7 +179,7 @@ impl World {
         self.after_hub(hub);
     }
 
-    fn after_hub(&mut self, hub: u8) {
+    pub(super) fn after_hub(&mut self, hub: u8) {
         let Some(machine) = &self.hubs[hub as usize].machine else { return };
         self.log.state(Entity::Hub(hub), || crate::log::state(machine));
         let broken =
@@ -187,7 +189,7 @@ impl World {
             self.broken(Entity::Hub(hub), &broken);
         }
         let host = &mut self.hubs[hub as usize];
-        if let Some(due) = due.map(|due| due.max(self.now))
+        if let Some(due) = due.map(|due| (due - host.ahead).max(self.now))
             && host.due.is_none_or(|planned| due < planned)
         {
             host.due = Some(due); // A later deadline is noticed when the earlier one comes.
@@ -388,7 +390,7 @@ impl World {
         let host = &mut self.hubs[hub as usize];
         host.alarm_generation += 1;
         let generation = host.alarm_generation;
-        let Some(mut alarm) = alarm else { return };
+        let Some(mut alarm) = alarm.map(|alarm| alarm - host.ahead) else { return };
         let odd = if self.plan.has(Family::Hibernate) { per_mille(100) } else { 0 };
         match self.choose(Kind::OddAlarm, Entity::Hub(hub), 3, odd) {
             1 => alarm = alarm + Duration::from_secs(3),

@@ -38,6 +38,8 @@ pub(super) struct ReplicationHost {
     /// The last keepalive sent on this stream, as the end of WAL it told.
     pub(super) kept_alive: u64,
     stream_event: bool,
+    /// How far its node's clock has jumped ahead.
+    pub(super) ahead: Duration,
     /// The connection is dead, and nobody knows.
     pub(super) dark: bool,
     stopping: bool,
@@ -125,7 +127,7 @@ impl World {
         if self.put_off(node, || Event::Timeout { whose: Entity::Replication(node), generation }) {
             return;
         }
-        let now = self.now;
+        let now = self.replication_now(node);
         let host = &mut self.replications[node as usize];
         host.due = None;
         let Some(machine) = &mut host.machine else { return };
@@ -177,7 +179,7 @@ impl World {
         self.digest.word(3);
         self.digest.add(&input);
         self.log.add(|_| words::replication_input(node, &input));
-        let now = self.now;
+        let now = self.replication_now(node);
         let Some(machine) = &mut self.replications[node as usize].machine else { return };
         machine.handle(now, input);
         self.pump_replication(node);
@@ -199,7 +201,7 @@ impl World {
         self.after_replication(node);
     }
 
-    fn after_replication(&mut self, node: u8) {
+    pub(super) fn after_replication(&mut self, node: u8) {
         let Some(machine) = &self.replications[node as usize].machine else { return };
         self.log.state(Entity::Replication(node), || crate::log::state(machine));
         let broken =
@@ -209,7 +211,7 @@ impl World {
             self.broken(Entity::Replication(node), &broken);
         }
         let host = &mut self.replications[node as usize];
-        if let Some(due) = due.map(|due| due.max(self.now))
+        if let Some(due) = due.map(|due| (due - host.ahead).max(self.now))
             && host.due.is_none_or(|planned| due < planned)
         {
             host.due = Some(due); // A later deadline is noticed when the earlier one comes.

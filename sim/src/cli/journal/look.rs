@@ -60,7 +60,7 @@ pub(super) fn print<M: Journaled>(segment: &Segment<M>, args: &ReplayArgs) -> Re
         }
         if replay.steps() >= view.first {
             entries.extend(words::of_played(&segment.header.lane, replay.steps(), &played));
-            while entries.len() > args.lines {
+            while entries.len() > args.lines && !args.verbose {
                 entries.pop_front();
             }
         }
