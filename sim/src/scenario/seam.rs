@@ -48,14 +48,10 @@ pub(super) const ALL: &[Scenario] = &[
         promises: &[Complete, Once],
         state: State::Held(Held {
             safeguards: &[Safeguard::SeamEndsAtF],
-            families: &[Family::Latency, Family::Invisible, Family::Overlap],
+            families: &[Family::Latency],
             starts_ms: &[450, 500],
             script: Script { transactions: 90, outlasts: 20, gap_ms: 40, ..SCRIPT },
-            rules: &[
-                anybody(Kind::CopyLatency).always().pick(3),
-                // One commits before another with an older id, and becomes visible after it.
-                anybody(Kind::HeldInvisible).when(|world, _| world.committed_before_an_older()).always().pick(3),
-            ],
+            rules: &[anybody(Kind::CopyLatency).always().pick(3)],
             window: &[Probe::SeamPastXmax],
             entered_percent: 50,
             ..HELD

@@ -25,12 +25,6 @@ impl World {
         self.postgres.unrecorded_below(Lsn(u64::MAX)).is_some()
     }
 
-    /// Whether the transaction that committed last did so before one with an older id.
-    #[must_use]
-    pub fn committed_before_an_older(&self) -> bool {
-        self.workload.last_invisible().is_some_and(|tx| self.postgres.has_older_open(tx))
-    }
-
     /// Whether a commit is in the WAL that no snapshot sees.
     #[must_use]
     pub const fn has_invisible(&self) -> bool {

@@ -57,11 +57,6 @@ impl Workload {
         !self.invisible.is_empty()
     }
 
-    /// The transaction that committed last and is not visible.
-    pub(super) fn last_invisible(&self) -> Option<TxId> {
-        self.invisible.last().copied()
-    }
-
     /// Whether everything is written, and visible.
     pub(super) fn is_done(&self) -> bool {
         self.transactions_left == 0
