@@ -29,6 +29,11 @@ impl World {
         self.now + self.replications[node as usize].ahead
     }
 
+    /// When a credential runs out by the clock of a hub's node.
+    pub(super) fn expires_at(&self, hub: u8, until: Option<Timestamp>) -> Option<Timestamp> {
+        until.map(|until| until + self.hubs[hub as usize].ahead)
+    }
+
     /// The clock of a node or of a client jumps: all timers up to there are due.
     pub(super) fn clock_jumps(&mut self, entity: Entity, pick: u64) {
         if pick == 0 {

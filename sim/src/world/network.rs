@@ -176,9 +176,7 @@ impl World {
         let input = Box::new(client::Input::Connected { socket });
         self.plan_in(Duration::from_micros(CLOSE_US), Event::ClientHears { client, life, input });
         let session = self.network.connections[&id].session;
-        // A credential is good until its node's clock says so.
-        let ahead = self.hubs[hub as usize].ahead;
-        let credential_until = self.network.connections[&id].credential_until.map(|until| until + ahead);
+        let credential_until = self.expires_at(hub, self.network.connections[&id].credential_until);
         self.feed_hub(hub, hub::Input::Opened { session, credential_until }, Probe::HubWokeByMessage);
         self.log.sends(lane, || Way::Dialled { client, life, socket: socket.0 });
         self.saw_dial();
