@@ -5,8 +5,8 @@
 //!        └─ [part] ──▶ [load] a fleet of clients, a raw server: processes of their own
 //! ```
 //!
-//! Each [scenario] counts per client whether all came exactly once, and measures beside it what the machine allows at most:
-//! the [ceiling].
+//! Each scenario counts per client whether all came exactly once, and measures beside it what the machine allows at most:
+//! the ceiling.
 
 mod ceiling;
 mod disk;

@@ -46,7 +46,7 @@ pub enum Heard {
     Text(Utf8Bytes),
     /// A binary message, in a format that has them.
     Binary(Bytes),
-    /// A frame over [`CLIENT_FRAME_BYTES_MAX`].
+    /// A frame over `CLIENT_FRAME_BYTES_MAX`.
     TooLarge,
     /// Bytes that are no WebSocket frames, or frames that carry no text.
     Garbage(String),

@@ -36,7 +36,7 @@ pub struct Parking(mpsc::Sender<Parked>);
 pub struct Arrivals(mpsc::Receiver<Parked>);
 
 impl Parking {
-    /// A place for all connections, and what [`keep`] works from.
+    /// A place for all connections, and what `keep` works from.
     #[must_use]
     pub fn prepare() -> (Self, Arrivals) {
         let (parking, arrivals) = mpsc::channel(MOVED_MAX);
