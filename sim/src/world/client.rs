@@ -101,9 +101,12 @@ impl World {
             _ => None,
         };
         let Some(machine) = &mut self.clients[client as usize].machine else { return };
+        let was = machine.phase();
         machine.handle(now, input);
         let late = machine.poll_timeout().is_none_or(|due| due.since(now) > AWAY_MAX);
-        if fault == Some(FaultCode::GoingAway) && late {
+        // One that had given that connection up does not hear what it says any more, and waits for another reason.
+        let ended = was != ClientPhase::Offline && machine.phase() == ClientPhase::Offline;
+        if fault == Some(FaultCode::GoingAway) && ended && late {
             let event = format!("a healthy server restarts, and its client waits for more than {AWAY_MAX:?}");
             self.violate(Promise::Converges, "going away", Entity::Client(client), event);
         }
