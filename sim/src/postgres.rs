@@ -29,6 +29,7 @@ pub use oracle::Verdict;
 pub use registry::Registration;
 pub use slot::StreamId;
 pub use snapshot::SnapshotBegun;
+pub use types::default_of;
 pub use wal::{Commit, Decoded, Expected, Sums, TABLES_MAX, row_of};
 pub use writes::{Write, WriteError};
 

@@ -6,7 +6,7 @@
 
 use super::{Checked, Promise, broken};
 use crate::plan::Plan;
-use crate::postgres::Postgres;
+use crate::postgres::{Postgres, default_of};
 use dormouse_core::change::{Change, Page, Relation, Scope};
 use dormouse_core::position::{Era, Lsn, Waypoint};
 use dormouse_core::row::{Row, Value};
@@ -186,12 +186,12 @@ fn carry_out<'a>(rows: &mut Rows<'a>, relation: &'a Relation, change: &'a Change
     }
 }
 
-/// `ADD COLUMN … DEFAULT`: the model's defaults are the columns' names.
+/// `ADD COLUMN … DEFAULT`.
 fn alter<'a>(rows: &mut Rows<'a>, relation: &'a Relation) {
     let Some(added) = relation.columns.last() else { return };
     for ((schema, table, _), columns) in rows.iter_mut() {
         if (*schema, *table) == (relation.schema.as_str(), relation.name.as_str()) {
-            columns.push((&added.name, Value::Text(&added.name)));
+            columns.push((&added.name, default_of(added.type_oid, &added.name)));
         }
     }
 }

@@ -58,7 +58,8 @@ pub(super) const fn one_of(n: u64) -> (u32, &'static str) {
 
 /// What a column of a type holds where nobody wrote anything else: texts that JSON must escape, numbers that it has no token
 /// for, and NULL among them.
-pub(super) fn default_of<'a>(oid: u32, name: &'a str) -> Value<'a> {
+#[must_use]
+pub fn default_of<'a>(oid: u32, name: &'a str) -> Value<'a> {
     match oid {
         16 => Value::Text("f"),
         20 | 21 | 23 | 26 | 1700 => Value::Text("-7"),

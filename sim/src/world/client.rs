@@ -113,7 +113,7 @@ impl World {
         self.clients[client as usize].wants_credential = false;
         self.pump_client(client);
         let host = &self.clients[client as usize];
-        if fault == Some(FaultCode::Expired) && host.machine.is_some() && !host.wants_credential {
+        if fault == Some(FaultCode::Expired) && ended && host.machine.is_some() && !host.wants_credential {
             let event = "its credential ran out, and it asks its application for no other".into();
             self.violate(Promise::Converges, "credential wanted", Entity::Client(client), event);
         }
