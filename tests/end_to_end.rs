@@ -1,10 +1,13 @@
 //! From a committed row to a client, and back to it after every kind of interruption.
 
 use crate::support::site::{connect, options};
-use crate::support::{PATIENCE, Site, eventually, holds, rows};
+use crate::support::{PATIENCE, Raw, Site, eventually, holds, rows};
+use dormouse_core::change::Scope;
 use dormouse_core::client::Notice;
 use dormouse_core::fault::ResyncReason;
+use dormouse_core::session::ClientId;
 use dormouse_core::store::MemoryStore;
+use dormouse_core::wire::{ClientMessage, Hello, Resume, ServerMessage};
 use dormouse_runtime::client::Client;
 use dormouse_runtime::demo::cluster::Cluster;
 use dormouse_runtime::demo::proxy::Proxy;
@@ -204,6 +207,24 @@ pub async fn large_transaction(serve: &[&str]) {
     println!("{ROWS} rows in one transaction, cut {cuts} times; the server's peak memory was {peak_kb} kB");
     assert!(peak_kb < 150_000, "the server takes {peak_kb} kB");
     site.verify().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_is_never_whole_in_memory() {
+    let bulk = "create table bulk (id int primary key, filler text);
+        insert into bulk select i, md5(i::text) || repeat(md5(i::text), 7) from generate_series(1, 500000) i";
+    let site = Site::start(bulk).await;
+    let before_kb = site.memory_kb("VmHWM");
+    let mut raw = Raw::dial(site.server.port()).await;
+    let client = ClientId::new("first").expect("valid");
+    let (instance, resume) = (Some(1), Resume::Nothing);
+    let hello = Hello { client, instance, attempt: 1, token: None, scope: Scope::All, resume };
+    raw.say(&ClientMessage::Hello(hello)).await;
+    // The first chunk is sent once the whole snapshot, of more than 128 MB, is in its spool.
+    while !matches!(raw.next().await.expect("it is served"), ServerMessage::Chunk { of: 500_000, .. }) {}
+    let grown_kb = site.memory_kb("VmHWM") - before_kb;
+    println!("a snapshot of 500,000 rows took the server {grown_kb} kB at most");
+    assert!(grown_kb < 40_000, "the server took {grown_kb} kB for it");
 }
 
 fn rows_count(store: &MemoryStore) -> usize {

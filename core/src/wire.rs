@@ -1,10 +1,13 @@
 //! The protocol between server and client, version 1: typed messages here, their forms on the wire below.
 
 pub mod binary;
+mod deflate;
 mod format;
 pub mod json;
+mod payload;
 
 pub use format::Format;
+pub use payload::{ChunkBody, Decoder, Payload};
 
 use crate::change::{Chunk, Page, Relation, Scope};
 use crate::fault::{PeerFault, ResyncReason};

@@ -42,7 +42,6 @@ pub mod clock;
 pub mod config;
 #[cfg(feature = "server")]
 pub mod db;
-mod deflate;
 #[cfg(feature = "server")]
 pub mod demo;
 #[cfg(feature = "server")]

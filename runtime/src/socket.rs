@@ -11,11 +11,10 @@ mod codec;
 mod frame;
 mod line;
 mod outbox;
-mod pack;
 mod pipe;
 mod resting;
 
-pub use frame::{ChunkBody, Frame, encode_close, encode_message, encode_text};
+pub use frame::{Frame, encode_close, encode_message, encode_text};
 pub use line::Line;
 pub use outbox::{Outbox, Overflow};
 pub use resting::Resting;

@@ -9,6 +9,7 @@ use dormouse_core::client::{self, Mode};
 use dormouse_core::position::Lsn;
 use dormouse_core::safeguard::Safeguards;
 use dormouse_core::session::ClientId;
+use dormouse_core::wire::Format;
 use dormouse_core::xid::Xid;
 use dormouse_core::{hub, replication};
 use std::collections::BTreeSet;
@@ -279,6 +280,12 @@ impl Plan {
     #[must_use]
     pub const fn is_thin(&self, client: u8) -> bool {
         self.has(Family::Thin) && client % 2 == 1 && !self.is_attacker(client)
+    }
+
+    /// In which format its messages travel, where bytes do: each client has another.
+    #[must_use]
+    pub const fn format(&self, client: u8) -> Format {
+        Format::ALL[client as usize % Format::ALL.len()]
     }
 
     /// What a client sees: everything, or one table.

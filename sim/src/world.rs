@@ -2,6 +2,7 @@
 
 mod attack;
 mod client;
+mod connection;
 mod cover;
 mod credential;
 mod database;
@@ -40,10 +41,10 @@ use crate::scenario::Scenario;
 use crate::scenario::rule::Steering;
 use crate::trace_file::{Setup, TraceFile};
 use client::ClientHost;
+use connection::Network;
 use dormouse_core::safeguard::Safeguards;
 use dormouse_core::time::Timestamp;
 use hub::HubHost;
-use network::Network;
 use replication::ReplicationHost;
 use std::time::Duration;
 use workload::Workload;

@@ -1,7 +1,6 @@
 //! One dialled connection: connects, greets WebSocket to WebSocket, then carries frames both ways.
 
 use super::{OpenError, Options, Stream as Open};
-use crate::deflate::{DEFLATED, unpack};
 use async_tungstenite::tokio::{TokioAdapter, client_async_with_config};
 use async_tungstenite::tungstenite::client::IntoClientRequest;
 use async_tungstenite::tungstenite::handshake::client::Request;
@@ -10,10 +9,9 @@ use async_tungstenite::tungstenite::protocol::WebSocketConfig;
 use async_tungstenite::tungstenite::{Error as WsError, Message};
 use async_tungstenite::{WebSocketReceiver, WebSocketSender, WebSocketStream};
 use dormouse_core::client::{Input, SocketId};
-use dormouse_core::fault::{FaultCode, Malformed, PeerFault};
+use dormouse_core::fault::{FaultCode, PeerFault};
 use dormouse_core::limits::SERVER_FRAME_BYTES_MAX;
-use dormouse_core::wire::json::{self, ServerDecoder};
-use dormouse_core::wire::{ClientMessage, Format, ServerMessage, binary};
+use dormouse_core::wire::{ClientMessage, Decoder, Format, Payload, ServerMessage};
 use futures::StreamExt;
 use std::time::Duration;
 use tokio::sync::mpsc::{Receiver, Sender};
@@ -150,7 +148,7 @@ async fn pump(
     outbox: &mut Receiver<Outgoing>,
 ) -> Option<String> {
     let (mut sender, mut receiver) = stream.split();
-    let mut decoder = Decoder { shapes: ServerDecoder::default(), format };
+    let mut decoder = Decoder::new(format);
     let mut going = Vec::with_capacity(16);
     loop {
         tokio::select! {
@@ -172,28 +170,6 @@ async fn pump(
     }
 }
 
-/// What the messages of one connection are read with.
-struct Decoder {
-    shapes: ServerDecoder,
-    format: Format,
-}
-
-impl Decoder {
-    fn binary(&mut self, bytes: &[u8]) -> Result<ServerMessage, Malformed> {
-        let malformed = |why: &str| Malformed { why: why.into() };
-        let inflate = |bytes| unpack(bytes, SERVER_FRAME_BYTES_MAX).map_err(malformed);
-        match (self.format, bytes) {
-            (Format::Json, _) => Err(malformed("a binary message, where the format agreed on has only text")),
-            (Format::JsonDeflate, packed) => {
-                let text = String::from_utf8(inflate(packed)?).map_err(|_| malformed("a text is not UTF-8"))?;
-                self.shapes.decode(&text)
-            }
-            (Format::BinaryDeflate, [DEFLATED, packed @ ..]) => binary::decode_server(&inflate(packed)?, &self.shapes),
-            (Format::Binary | Format::BinaryDeflate, plain) => binary::decode_server(plain, &self.shapes),
-        }
-    }
-}
-
 enum Heard {
     Input(Box<Input>),
     Nothing,
@@ -204,10 +180,10 @@ fn hear(socket: SocketId, frame: Option<Result<Message, WsError>>, decoder: &mut
     match frame {
         Some(Ok(Message::Text(text))) if text.as_str() == "pong" => Heard::Input(Box::new(Input::Heard { socket })),
         Some(Ok(Message::Text(text))) => {
-            Heard::Input(Box::new(Input::Received { socket, message: decoder.shapes.decode(&text) }))
+            Heard::Input(Box::new(Input::Received { socket, message: decoder.decode(text.as_str()) }))
         }
         Some(Ok(Message::Binary(bytes))) => {
-            Heard::Input(Box::new(Input::Received { socket, message: decoder.binary(&bytes) }))
+            Heard::Input(Box::new(Input::Received { socket, message: decoder.decode(&*bytes) }))
         }
         Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => Heard::Nothing,
         Some(Ok(Message::Close(Some(close)))) => Heard::End(format!("closed by the server: {}", close.reason)),
@@ -219,9 +195,9 @@ fn hear(socket: SocketId, frame: Option<Result<Message, WsError>>, decoder: &mut
 async fn send(sender: &mut WebSocketSender<Stream>, format: Format, going: &mut Vec<Outgoing>) -> Result<(), WsError> {
     for outgoing in going.drain(..) {
         let message = match outgoing {
-            Outgoing::Message(message) => match format.is_binary().then(|| binary::encode_client(&message)).flatten() {
-                Some(bytes) => Message::binary(bytes),
-                None => Message::text(json::encode_client(&message)),
+            Outgoing::Message(message) => match message.encode(format) {
+                Payload::Text(text) => Message::text(text.into_owned()),
+                Payload::Binary(bytes) => Message::binary(bytes.into_owned()),
             },
             Outgoing::Ping => Message::text("ping"),
         };

@@ -6,4 +6,3 @@ mod registry;
 mod seam;
 mod source;
 mod support;
-mod throughput;

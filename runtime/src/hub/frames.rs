@@ -1,9 +1,9 @@
 //! Frames of recent messages: what several sessions are sent one after the other is encoded once for each format.
 
-use crate::socket::{ChunkBody, Frame, encode_message};
+use crate::socket::{Frame, encode_message};
 use bytes::Bytes;
 use dormouse_core::change::Chunk;
-use dormouse_core::wire::{Format, ServerMessage};
+use dormouse_core::wire::{ChunkBody, Format, ServerMessage};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -29,10 +29,10 @@ enum Kept {
 }
 
 impl Kept {
-    const fn len(&self) -> usize {
+    fn len(&self) -> usize {
         match self {
             Self::Frame(_, frame) => frame.len(),
-            Self::Chunk(_, body) => body.weight(),
+            Self::Chunk(_, body) => body.bytes().len(),
         }
     }
 }
@@ -41,7 +41,7 @@ impl Frames {
     /// The frame of a message, kept when it is `shared` by several recipients or anybody else holds the message.
     pub(super) fn of(&mut self, message: &Arc<ServerMessage>, format: Format, shared: bool) -> Frame {
         if let ServerMessage::Chunk { backfill, n, of, chunk } = &**message {
-            return self.body(chunk, format).frame(*backfill, *n, *of, format);
+            return Frame::of_chunk(&self.body(chunk, format), *backfill, *n, *of);
         }
         let known = self.recent.iter().rev().find_map(|(kept, of)| match kept {
             Kept::Frame(recent, frame) if *of == format && Arc::ptr_eq(recent, message) => Some(frame.clone()),

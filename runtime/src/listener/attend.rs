@@ -11,8 +11,6 @@ use dormouse_core::hub::ClosedReason;
 use dormouse_core::limits::CLIENT_FRAME_BYTES_MAX;
 use dormouse_core::session::{ClientId, SessionId};
 use dormouse_core::time::Timestamp;
-use dormouse_core::wire::binary;
-use dormouse_core::wire::json::decode_client;
 use dormouse_core::wire::{ClientMessage, Format, Hello, ServerMessage};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -143,7 +141,7 @@ async fn greet<S: Line>(door: &Door, socket: &mut Socket<S>, proof: Proof) -> Re
         }
         () = door.closing.cancelled() => return Err(Some(going_away())),
     };
-    let mut hello = hello(heard)?;
+    let mut hello = hello(heard, socket.outbox().format())?;
     let proof = match hello.token.take() {
         Some(credential) => door.access.judge(Some(&credential)).await?,
         None => proof,
@@ -165,18 +163,19 @@ async fn first<S: Line>(socket: &mut Socket<S>) -> Heard {
     }
 }
 
-fn hello(heard: Heard) -> Result<Hello, Option<PeerFault>> {
+fn hello(heard: Heard, format: Format) -> Result<Hello, Option<PeerFault>> {
     let malformed = |why: String| PeerFault::new(FaultCode::Malformed, why);
-    match heard {
-        Heard::Text(text) => match decode_client(&text) {
-            Ok(ClientMessage::Hello(hello)) => Ok(hello),
-            Ok(_) => Err(Some(malformed("the first message must be a greeting (`hello`)".into()))),
-            Err(Malformed { why }) => Err(Some(malformed(why))),
-        },
-        Heard::Binary(_) => Err(Some(malformed("the first message must be a greeting (`hello`), as text".into()))),
-        Heard::TooLarge => Err(Some(too_large())),
-        Heard::Garbage(why) => Err(Some(malformed(why))),
-        Heard::Gone(_) | Heard::Finished | Heard::Nothing => Err(None),
+    let message = match heard {
+        Heard::Text(text) => ClientMessage::decode(&*text, format),
+        Heard::Binary(bytes) => ClientMessage::decode(&*bytes, format),
+        Heard::TooLarge => return Err(Some(too_large())),
+        Heard::Garbage(why) => return Err(Some(malformed(why))),
+        Heard::Gone(_) | Heard::Finished | Heard::Nothing => return Err(None),
+    };
+    match message {
+        Ok(ClientMessage::Hello(hello)) => Ok(hello),
+        Ok(_) => Err(Some(malformed("the first message must be a greeting (`hello`)".into()))),
+        Err(Malformed { why }) => Err(Some(malformed(why))),
     }
 }
 
@@ -195,7 +194,7 @@ impl Carried {
 }
 
 async fn carry<S: Line>(door: &Door, socket: &mut Socket<S>, guest: &mut Guest) -> Carried {
-    let mut changes = door.access.changes();
+    let (mut changes, format) = (door.access.changes(), socket.outbox().format());
     loop {
         if guest.rules != *changes.borrow_and_update()
             && let Err(fault) = guest.judge_again(door).await
@@ -212,20 +211,15 @@ async fn carry<S: Line>(door: &Door, socket: &mut Socket<S>, guest: &mut Guest) 
             return Carried::fault(fault);
         }
         match heard {
-            Heard::Text(text) => match decode_client(&text) {
-                Ok(ClientMessage::Credential(credential)) => {
-                    if let Err(fault) = Box::pin(guest.renew(door, credential.reveal())).await {
-                        return Carried::fault(fault);
-                    }
+            Heard::Text(text) => {
+                if let Err(fault) = guest.hear(door, ClientMessage::decode(&*text, format)).await {
+                    return Carried::fault(fault);
                 }
-                message => {
-                    let (session, message) = (guest.session, message.map(without_credential));
-                    guest.hub.tell(Event::Received { session, message }).await;
-                }
-            },
+            }
             Heard::Binary(bytes) => {
-                let (session, message) = (guest.session, binary::decode_client(&bytes));
-                guest.hub.tell(Event::Received { session, message }).await;
+                if let Err(fault) = guest.hear(door, ClientMessage::decode(&*bytes, format)).await {
+                    return Carried::fault(fault);
+                }
             }
             Heard::TooLarge => return Carried::fault(too_large()),
             Heard::Garbage(why) => return Carried::fault(PeerFault::new(FaultCode::Malformed, why)),
@@ -238,6 +232,16 @@ async fn carry<S: Line>(door: &Door, socket: &mut Socket<S>, guest: &mut Guest) 
 }
 
 impl Guest {
+    /// Takes a message to the hub; a new credential is judged here.
+    async fn hear(&mut self, door: &Door, message: Result<ClientMessage, Malformed>) -> Result<(), PeerFault> {
+        if let Ok(ClientMessage::Credential(credential)) = &message {
+            return Box::pin(self.renew(door, credential.reveal())).await;
+        }
+        let (session, message) = (self.session, message.map(without_credential));
+        self.hub.tell(Event::Received { session, message }).await;
+        Ok(())
+    }
+
     /// Judges a new credential. The client that it is for stays the same.
     async fn renew(&mut self, door: &Door, credential: &str) -> Result<(), PeerFault> {
         let proof = door.access.judge(Some(credential)).await?;

@@ -1,26 +1,25 @@
 //! A server's frames as bytes: made once, shared by all recipients.
 
-use super::pack::{pack, stored};
-use crate::deflate::DEFLATED;
 use bytes::{BufMut, Bytes, BytesMut};
-use dormouse_core::change::Chunk;
 use dormouse_core::fault::FaultCode;
 use dormouse_core::session::BackfillId;
-use dormouse_core::wire::{Format, ServerMessage, binary, json};
+use dormouse_core::wire::{ChunkBody, Format, Payload, ServerMessage};
 
 const TEXT: u8 = 0x81;
 const BINARY: u8 = 0x82;
 const CLOSE: u8 = 0x88;
 
-/// What is shorter is not deflated: it would gain a few bytes and cost every recipient.
-const DEFLATE_BYTES_MIN: usize = 512;
-
 /// The frame of a message.
 #[must_use]
 pub fn encode_message(message: &ServerMessage, format: Format) -> Bytes {
-    match format.is_binary().then(|| binary::encode_server(message)).flatten() {
-        Some(bytes) => packed(BINARY, &bytes, format),
-        None => packed(TEXT, json::encode_server(message).as_bytes(), format),
+    let payload = message.encode(format);
+    encode(kind(&payload), &[payload.bytes()])
+}
+
+const fn kind(payload: &Payload<'_>) -> u8 {
+    match payload {
+        Payload::Text(_) => TEXT,
+        Payload::Binary(_) => BINARY,
     }
 }
 
@@ -52,66 +51,13 @@ impl From<Bytes> for Frame {
     }
 }
 
-/// What a chunk's frames have in common, whatever the session: encoded and deflated once.
-#[derive(Debug, Clone)]
-pub struct ChunkBody {
-    bytes: Bytes,
-    deflated: bool,
-}
-
-impl ChunkBody {
-    /// Encodes a chunk.
+impl Frame {
+    /// The frame of a chunk, for one session.
     #[must_use]
-    pub fn new(chunk: &Chunk, format: Format) -> Self {
-        let plain = if format.is_binary() { binary::chunk_body(chunk) } else { json::chunk_body(chunk).into_bytes() };
-        match deflated(&plain, format) {
-            Some(bytes) => Self { bytes: bytes.into(), deflated: true },
-            None => Self { bytes: plain.into(), deflated: false },
-        }
+    pub fn of_chunk(body: &ChunkBody, backfill: BackfillId, n: u32, of: u64) -> Self {
+        let head = body.head(backfill, n, of);
+        Self { own: encode_before(kind(&head), &[head.bytes()], body.bytes().len()), shared: body.bytes().clone() }
     }
-
-    /// The frame for one session.
-    #[must_use]
-    pub fn frame(&self, backfill: BackfillId, n: u32, of: u64, format: Format) -> Frame {
-        let head = if format.is_binary() {
-            binary::chunk_head(backfill, n, of)
-        } else {
-            json::chunk_head(backfill, n, of).into_bytes()
-        };
-        let before = |kind: u8, parts: &[&[u8]]| encode_before(kind, parts, self.bytes.len());
-        let own = match (self.deflated, format.is_binary()) {
-            (false, true) => before(BINARY, &[&head]),
-            (false, false) => before(TEXT, &[&head]),
-            // A block that is stored as it is, then the blocks that are shared: one stream.
-            (true, true) => before(BINARY, &[&[DEFLATED], &stored(&head)]),
-            (true, false) => before(BINARY, &[&stored(&head)]),
-        };
-        Frame { own, shared: self.bytes.clone() }
-    }
-
-    /// How many bytes are kept for it.
-    #[must_use]
-    pub const fn weight(&self) -> usize {
-        self.bytes.len()
-    }
-}
-
-fn packed(kind: u8, plain: &[u8], format: Format) -> Bytes {
-    match deflated(plain, format) {
-        Some(packed) if format.is_binary() && kind == BINARY => encode(BINARY, &[&[DEFLATED], &packed]),
-        // In the binary formats a text stays one: only its kind tells the two apart.
-        Some(packed) if !format.is_binary() => encode(BINARY, &[&packed]),
-        _ => encode(kind, &[plain]),
-    }
-}
-
-/// The deflated bytes, where the format has that and it saves a tenth or more.
-fn deflated(plain: &[u8], format: Format) -> Option<Vec<u8>> {
-    if !format.deflates() || plain.len() < DEFLATE_BYTES_MIN {
-        return None;
-    }
-    let packed = pack(plain);
-    (packed.len() < plain.len() - plain.len() / 10).then_some(packed)
 }
 
 /// The frame of a text.
@@ -178,49 +124,6 @@ fn encode_before(kind: u8, parts: &[&[u8]], more: usize) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::deflate::unpack;
-    use dormouse_core::change::{Column, Relation};
-    use dormouse_core::limits::SERVER_FRAME_BYTES_MAX;
-    use dormouse_core::row::{Row, Value};
-    use std::sync::Arc;
-
-    #[test]
-    fn a_chunk_is_the_same_from_its_parts_in_every_format() {
-        let column = |name: &str, key| Column { name: name.into(), type_oid: 25, type_name: "text".into(), key };
-        let relation = Arc::new(Relation::new("public", "a", vec![column("id", true), column("text", false)]));
-        let rows = (0..100).map(|n: u32| Row::of([Value::Text(&n.to_string()), Value::Text("much the same")]));
-        let chunk = Arc::new(Chunk { relation: Arc::clone(&relation), rows: rows.collect() });
-        let message = ServerMessage::Chunk { backfill: BackfillId(7), n: 3, of: 100, chunk: Arc::clone(&chunk) };
-        let mut shapes = json::ServerDecoder::default();
-        shapes.decode(&json::encode_server(&ServerMessage::Schema(relation))).expect("a schema");
-        for format in Format::ALL {
-            let frame = ChunkBody::new(&chunk, format).frame(BackfillId(7), 3, 100, format);
-            let whole = encode_message(&message, format);
-            assert_eq!(frame.len(), frame.clone().parts().map(|part| part.len()).sum::<usize>());
-            for frame in [frame.parts().flatten().collect::<Vec<u8>>(), whole.to_vec()] {
-                let payload = &frame[4..]; // Its length takes two bytes.
-                let (text, bytes) = match (format, frame[0]) {
-                    (Format::Json, TEXT) => (payload.to_vec(), Vec::new()),
-                    (Format::Binary, BINARY) => (Vec::new(), payload.to_vec()),
-                    (Format::JsonDeflate, BINARY) => {
-                        (unpack(payload, SERVER_FRAME_BYTES_MAX).expect("deflated"), Vec::new())
-                    }
-                    (Format::BinaryDeflate, BINARY) => {
-                        assert_eq!(payload[0], DEFLATED);
-                        (Vec::new(), unpack(&payload[1..], SERVER_FRAME_BYTES_MAX).expect("deflated"))
-                    }
-                    (format, kind) => panic!("a frame of kind {kind} in {format}"),
-                };
-                let decoded = if text.is_empty() {
-                    binary::decode_server(&bytes, &shapes)
-                } else {
-                    shapes.decode(std::str::from_utf8(&text).expect("UTF-8"))
-                };
-                assert_eq!(decoded.as_ref(), Ok(&message), "{format}");
-            }
-        }
-    }
-
     #[test]
     fn the_length_takes_as_little_as_it_can() {
         for (length, header) in [(0, 2), (125, 2), (126, 4), (65_535, 4), (65_536, 10)] {

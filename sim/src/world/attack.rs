@@ -1,6 +1,6 @@
 //! Somebody who follows no protocol: garbage, forged positions and acknowledgements, greetings twice. It must harm nobody else.
 
-use super::network::ToServer;
+use super::connection::ToServer;
 use super::{Event, World};
 use crate::chooser::{ALWAYS, Kind};
 use crate::entity::Entity;

@@ -177,7 +177,7 @@ impl World {
             Output::SendCredential { .. } => {} // No application of this world provides one.
             Output::Ping { socket } => {
                 if let Some(id) = self.network.of_client(client, life, socket) {
-                    self.push_to_server(id, super::network::ToServer::Ping);
+                    self.push_to_server(id, super::connection::ToServer::Ping);
                 }
             }
             Output::Close { socket } => {

@@ -1,5 +1,6 @@
 //! Connections: two links that keep their order, may be slow, may go dark, and end at both sides at different times.
 
+use super::connection::{Connection, Link, ToClient, ToServer, weight};
 use super::{Event, World, names};
 use crate::chooser::{Kind, per_mille};
 use crate::entity::Entity;
@@ -8,15 +9,12 @@ use crate::oracle::{Promise, Sent};
 use crate::plan::{Family, WINDOW_PAGES};
 use crate::probe::Probe;
 use dormouse_core::client::SocketId;
-use dormouse_core::fault::Malformed;
 use dormouse_core::hub::ClosedReason;
-use dormouse_core::position::Waypoint;
-use dormouse_core::session::{Attachment, SessionId};
-use dormouse_core::time::Timestamp;
-use dormouse_core::wire::json::{ServerDecoder, decode_client, encode_client, encode_server};
-use dormouse_core::wire::{ClientMessage, ServerMessage};
+use dormouse_core::session::SessionId;
+use dormouse_core::wire::json::decode_client;
+use dormouse_core::wire::{ClientMessage, Decoder, Format, ServerMessage};
 use dormouse_core::{client, hub};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,121 +23,6 @@ const DIAL_US: &[u64] = &[400, 5_000, 50_000, 300_000, 1_200_000];
 const CLOSE_US: u64 = 300;
 /// How long the server's host hears nothing before it gives a socket up.
 const SERVER_SILENCE: Duration = Duration::from_secs(6);
-
-/// What travels to the server.
-#[derive(Debug, Clone)]
-pub(super) enum ToServer {
-    Message(Box<Result<ClientMessage, Malformed>>),
-    Bytes(String),
-    /// Bytes that are no message.
-    Garbage(String),
-    Ping,
-    Closed,
-}
-
-/// What travels to the client.
-#[derive(Debug, Clone)]
-pub(super) enum ToClient {
-    Message(Arc<ServerMessage>),
-    Bytes(String),
-    Pong,
-    Closed(&'static str),
-}
-
-#[derive(Debug, Clone)]
-struct Link<T> {
-    frames: VecDeque<T>,
-    last: Timestamp,
-    dark: bool,
-    /// How many frames were sent, lost ones included. Counted only for the log.
-    sent: u64,
-}
-
-impl<T> Default for Link<T> {
-    fn default() -> Self {
-        Self { frames: VecDeque::new(), last: Timestamp::ZERO, dark: false, sent: 0 }
-    }
-}
-
-impl<T> Link<T> {
-    /// Which of all that were sent is the next to arrive: those that a cut has taken away count.
-    fn arriving(&self) -> u64 {
-        self.sent.saturating_sub(self.frames.len() as u64)
-    }
-}
-
-/// One connection between a client and a hub.
-#[derive(Debug, Clone)]
-pub(super) struct Connection {
-    pub(super) client: u8,
-    pub(super) client_life: u64,
-    pub(super) socket: SocketId,
-    pub(super) hub: u8,
-    pub(super) session: SessionId,
-    to_server: Link<ToServer>,
-    to_client: Link<ToClient>,
-    pub(super) server_open: bool,
-    pub(super) client_open: bool,
-    heard: Timestamp,
-    /// When its credential runs out.
-    pub(super) credential_until: Option<Timestamp>,
-    pub(super) attachment: Option<Arc<Attachment>>,
-    decoder: ServerDecoder,
-    /// About how many bytes of pages and chunks the present life of the hub has on their way to the client.
-    in_flight: u64,
-    pub(super) in_flight_of: u64,
-    /// Where the pages that the present life of the hub has sent end.
-    sent: Option<Waypoint>,
-    /// What the present life of the hub has sent.
-    pub(super) ledger: Sent,
-    /// Of each frame on its way to the client: which life of the hub sent it, and its part of `in_flight`.
-    weights: VecDeque<(u64, u64)>,
-}
-
-impl Connection {
-    /// Whether an acknowledgement is on its way to the server.
-    pub(super) fn acks(&self) -> bool {
-        let is_ack = |frame: &ToServer| matches!(frame, ToServer::Message(message) if matches!(**message, Ok(ClientMessage::Ack { .. })));
-        self.to_server.frames.iter().any(is_ack)
-    }
-
-    /// How many pages or chunks are on their way to the client.
-    pub(super) fn pages(&self) -> usize {
-        self.weights.iter().filter(|(_, weight)| *weight > 0).count()
-    }
-
-    /// Whether neither side holds it any more.
-    fn gone(&self) -> bool {
-        !self.server_open && !self.client_open
-    }
-}
-
-/// All connections.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Network {
-    opened: u64,
-    pub(super) connections: BTreeMap<u64, Connection>,
-}
-
-impl Network {
-    /// The connection that a client knows by this name.
-    pub(super) fn of_client(&self, client: u8, life: u64, socket: SocketId) -> Option<u64> {
-        let mut all = self.connections.iter();
-        let ours = |c: &Connection| c.client == client && c.client_life == life && c.socket == socket && c.client_open;
-        all.find(|(_, connection)| ours(connection)).map(|(id, _)| *id)
-    }
-
-    /// The connection that a hub knows as this session.
-    pub(super) fn of_session(&self, hub: u8, session: SessionId) -> Option<u64> {
-        let mut all = self.connections.iter();
-        all.find(|(_, c)| c.hub == hub && c.session == session && c.server_open).map(|(id, _)| *id)
-    }
-
-    /// The connections that a hub's host holds.
-    pub(super) fn at_hub(&self, hub: u8) -> impl Iterator<Item = (u64, &Connection)> {
-        self.connections.iter().filter(move |(_, c)| c.hub == hub && c.server_open).map(|(id, c)| (*id, c))
-    }
-}
 
 impl World {
     pub(super) fn dials(&mut self, client: u8, life: u64, socket: SocketId) {
@@ -201,7 +84,7 @@ impl World {
             heard: self.now,
             credential_until,
             attachment: None,
-            decoder: ServerDecoder::default(),
+            decoder: Decoder::new(self.plan.format(client)),
             in_flight: 0,
             in_flight_of: 0,
             sent: None,
@@ -219,10 +102,14 @@ impl World {
         self.delay(Kind::FrameLatency, Entity::Client(client), FRAME_US, weight)
     }
 
+    fn format_of(&self, id: u64) -> Format {
+        self.network.connections.get(&id).map_or_else(Format::default, |connection| self.plan.format(connection.client))
+    }
+
     /// A client sends a message.
     pub(super) fn send_to_server(&mut self, id: u64, message: ClientMessage) {
         let frame = if self.plan.has(Family::Bytes) {
-            ToServer::Bytes(encode_client(&message))
+            ToServer::Bytes(message.encode(self.format_of(id)))
         } else {
             ToServer::Message(Box::new(Ok(message)))
         };
@@ -256,7 +143,7 @@ impl World {
     pub(super) fn send_to_client(&mut self, id: u64, message: &Arc<ServerMessage>) {
         let frame = if self.plan.has(Family::Bytes) {
             self.hit(Probe::BytesOnTheWire);
-            ToClient::Bytes(encode_server(message))
+            ToClient::Bytes(message.encode(self.format_of(id)))
         } else {
             ToClient::Message(Arc::clone(message))
         };
@@ -348,7 +235,7 @@ impl World {
         let (hub, session) = (connection.hub, connection.session);
         let message = match frame {
             ToServer::Message(message) => *message,
-            ToServer::Bytes(text) => decode_client(&text),
+            ToServer::Bytes(payload) => ClientMessage::decode(payload, self.plan.format(connection.client)),
             ToServer::Garbage(text) => {
                 let decoded = decode_client(&text);
                 if decoded.is_ok() {
@@ -388,7 +275,7 @@ impl World {
         let (client, life, socket) = (connection.client, connection.client_life, connection.socket);
         let input = match frame {
             ToClient::Message(message) => client::Input::Received { socket, message: Ok((*message).clone()) },
-            ToClient::Bytes(text) => client::Input::Received { socket, message: connection.decoder.decode(&text) },
+            ToClient::Bytes(payload) => client::Input::Received { socket, message: connection.decoder.decode(payload) },
             ToClient::Pong => client::Input::Heard { socket },
             ToClient::Closed(why) => {
                 connection.client_open = false;
@@ -486,15 +373,4 @@ impl World {
             self.network.connections.remove(&id);
         }
     }
-}
-
-/// About how many bytes of a client's data a message carries.
-fn weight(message: &ServerMessage) -> u64 {
-    let weight = match message {
-        ServerMessage::Page(page) => page.weight(),
-        ServerMessage::Seam { page, .. } => page.as_ref().map_or(0, |page| page.weight()),
-        ServerMessage::Chunk { chunk, .. } => chunk.rows.iter().map(|row| row.bytes().len()).sum(),
-        _ => 0,
-    };
-    weight as u64
 }

@@ -1,7 +1,7 @@
 //! What a lean client takes from a server's message: positions, counts and numbers, no rows.
 
 use dormouse_core::position::Position;
-use serde::de::{DeserializeSeed, Error, IgnoredAny, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use std::fmt;
@@ -88,8 +88,9 @@ struct TransactionJson<'a> {
     commit_lsn: &'a str,
     #[serde(default)]
     first: u32,
-    #[serde(default)]
-    changes: Changes,
+    /// Parsed once for all clients that are sent it.
+    #[serde(default, borrow)]
+    changes: Vec<Vec<&'a RawValue>>,
 }
 
 /// Parses a message; `shape` is the numbered table's.
@@ -97,7 +98,7 @@ pub(super) fn parse(text: &str, shape: u64) -> Result<Message, String> {
     let json: Json<'_> = serde_json::from_str(text).map_err(|why| format!("a message that is none: {why}"))?;
     let missing = |what: &str| format!("a {} without {what}", json.kind);
     let numbers_of = |one: &TransactionJson<'_>| {
-        one.changes.0.iter().filter(|(of, _)| *of == shape).filter_map(|(_, number)| *number).collect::<Vec<_>>()
+        one.changes.iter().filter_map(|change| number_of(change, shape)).collect::<Vec<_>>()
     };
     let numbers = || json.transactions.iter().flat_map(numbers_of).collect();
     Ok(match json.kind {
@@ -148,79 +149,14 @@ fn place(raw: &RawValue) -> Result<Place, String> {
     Ok(Place { position: position(waypoint.position)?, text: raw.get().into() })
 }
 
-/// Changes: the shape, and the number in the second column of the new row, if there is one.
-#[derive(Default)]
-struct Changes(Vec<(u64, Option<u32>)>);
-
-impl<'de> Deserialize<'de> for Changes {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct All;
-        impl<'de> Visitor<'de> for All {
-            type Value = Changes;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("changes")
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Changes, A::Error> {
-                let mut changes = Vec::new();
-                while let Some(change) = seq.next_element_seed(One)? {
-                    changes.push(change);
-                }
-                Ok(Changes(changes))
-            }
-        }
-        deserializer.deserialize_seq(All)
+/// The number in the second column of a change's new row, if the change is of this shape and has one.
+fn number_of(change: &[&RawValue], shape: u64) -> Option<u32> {
+    let [operation, of, .., row] = change else { return None };
+    if operation.get() == "\"d\"" || of.get().parse() != Ok(shape) {
+        return None;
     }
-}
-
-struct One;
-
-impl<'de> DeserializeSeed<'de> for One {
-    type Value = (u64, Option<u32>);
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_seq(self)
-    }
-}
-
-impl<'de> Visitor<'de> for One {
-    type Value = (u64, Option<u32>);
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a change")
-    }
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-        let operation: &str = seq.next_element()?.ok_or_else(|| A::Error::custom("a change without operation"))?;
-        let shape = seq.next_element()?.ok_or_else(|| A::Error::custom("a change without shape"))?;
-        if operation == "m" {
-            seq.next_element::<IgnoredAny>()?; // The old key.
-        }
-        let number = match operation {
-            "i" | "u" | "m" => seq.next_element_seed(NumberedRow)?.flatten(),
-            _ => None,
-        };
-        while seq.next_element::<IgnoredAny>()?.is_some() {}
-        Ok((shape, number))
-    }
-}
-
-struct NumberedRow;
-
-impl<'de> DeserializeSeed<'de> for NumberedRow {
-    type Value = Option<u32>;
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_seq(self)
-    }
-}
-
-impl<'de> Visitor<'de> for NumberedRow {
-    type Value = Option<u32>;
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a row")
-    }
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-        seq.next_element::<IgnoredAny>()?;
-        let number = seq.next_element::<&RawValue>()?.and_then(|token| token.get().parse().ok());
-        while seq.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(number)
-    }
+    let row: Vec<&RawValue> = serde_json::from_str(row.get()).ok()?;
+    row.get(1)?.get().parse().ok()
 }
 
 /// Rows of a snapshot: how many, and the sum of what is in their first column, where that is a number.

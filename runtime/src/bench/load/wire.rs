@@ -90,6 +90,17 @@ pub(in crate::bench) struct Seen {
     pub(in crate::bench) faults: std::collections::BTreeMap<String, u64>,
 }
 
+impl Seen {
+    /// Counts another fleet's clients, and what each of them saw, too.
+    pub(in crate::bench) fn add_counts(&mut self, other: &Self) {
+        self.clients += other.clients;
+        self.exactly_once += other.exactly_once;
+        self.lost += other.lost;
+        self.duplicated += other.duplicated;
+        self.gaps += other.gaps;
+    }
+}
+
 /// How a fleet is made: an argument of its process.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(in crate::bench) struct Plan {

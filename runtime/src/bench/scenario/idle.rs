@@ -10,6 +10,7 @@ use crate::bench::report::{Run, Settings};
 use crate::bench::subject::{Subject, statement};
 use crate::bench::writer::numbers_from;
 use crate::cli::CommandError;
+use crate::http;
 use serde_json::json;
 use std::time::Duration;
 
@@ -17,17 +18,20 @@ use std::time::Duration;
 const CONNECTING: usize = 64;
 /// How many clients one process has, by its open files.
 const PER_PROCESS: usize = 15_000;
-/// After this, memory for connecting is given back and nobody is parked yet.
-const SETTLING: Duration = Duration::from_secs(2);
-/// How long clients are watched at most, twice: hubs sleep and connections are parked sooner.
-const QUIET_MAX: Duration = Duration::from_secs(20);
+/// How long it may take until every connection is parked and every hub sleeps.
+const REST_MAX: Duration = Duration::from_secs(40);
+/// How often a server is asked whether they are.
+const ASK_EVERY: Duration = Duration::from_millis(250);
+/// How long a server may take to tell.
+const TELL_MAX: Duration = Duration::from_secs(10);
+/// The most bytes of a server's metrics.
+const METRICS_BYTES_MAX: usize = 1 << 20;
 /// How long a straggler is waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(super) async fn run(subject: &Subject, settings: &Settings) -> Result<Run, CommandError> {
     let watching = Duration::from_secs(settings.seconds);
     let mut run = Run::default();
-    tokio::time::sleep(SETTLING).await;
     let meter = Meter::start(subject, &[]);
     tokio::time::sleep(watching).await;
     let alone = rss(subject);
@@ -42,16 +46,15 @@ pub(super) async fn run(subject: &Subject, settings: &Settings) -> Result<Run, C
         let connected = all_live(fleet.connect(*clients, CONNECTING).await?)?;
         run.seconds += connected.seconds;
     }
-    tokio::time::sleep(SETTLING).await;
     let live = per_session(rss(subject), alone, settings);
-    let quiet = watching.min(QUIET_MAX);
-    tokio::time::sleep(quiet).await;
+    let resting = until_at_rest(subject, settings.clients as u64).await;
     let before = meter.server_seconds();
-    tokio::time::sleep(quiet).await;
-    let cpu = 100.0 * (meter.server_seconds() - before) / quiet.as_secs_f64();
+    tokio::time::sleep(watching).await;
+    let cpu = 100.0 * (meter.server_seconds() - before) / watching.as_secs_f64();
     let parked = per_session(rss(subject), alone, settings);
     run.rss_bytes_per_session = Some(parked);
     run.add("live_rss_bytes_per_session", live);
+    run.add("at_rest", resting);
     run.add("idle_cpu_percent_of_a_core", cpu);
 
     // Everything wakes for one change.
@@ -65,13 +68,9 @@ pub(super) async fn run(subject: &Subject, settings: &Settings) -> Result<Run, C
     let (mut all, mut recorded) = (Seen::default(), None);
     for (mut fleet, _) in fleets {
         let seen = fleet.report(&[written]).await?;
-        all.clients += seen.clients;
-        all.exactly_once += seen.exactly_once;
-        all.lost += seen.lost;
-        all.duplicated += seen.duplicated;
-        all.gaps += seen.gaps;
         all.broken += seen.broken;
         all.latency.add(&seen.latency);
+        all.add_counts(&seen);
         recorded.get_or_insert(fleet.recorded().await?);
         fleet.forget().await?;
     }
@@ -81,6 +80,39 @@ pub(super) async fn run(subject: &Subject, settings: &Settings) -> Result<Run, C
     let recorded = recorded.unwrap_or_default();
     run.ceiling = Some(broadcast::hold(&plan(subject, base, 1), &raw, recorded, parked as f64).await?);
     Ok(run)
+}
+
+/// Waits until all connections are parked and all sessions sleep, and returns how many are and do: what the servers told last. Servers that
+/// tell only operators are given all the time there is.
+async fn until_at_rest(subject: &Subject, clients: u64) -> serde_json::Value {
+    let mut told = json!(null);
+    let asking = async {
+        let mut ticks = tokio::time::interval(ASK_EVERY);
+        loop {
+            ticks.tick().await;
+            let (mut parked, mut asleep) = (0, 0);
+            for address in subject.addresses() {
+                let Some(metrics) = metrics(&address).await else { continue };
+                parked += count(&metrics, "dormouse_connections_parked ");
+                asleep += count(&metrics, "dormouse_sessions{phase=\"hibernated\"} ");
+            }
+            told = json!({ "parked": parked, "asleep": asleep });
+            if parked >= clients && asleep >= clients {
+                return;
+            }
+        }
+    };
+    let _ = tokio::time::timeout(REST_MAX, asking).await; // Then it says how many are not.
+    told
+}
+
+async fn metrics(address: &str) -> Option<String> {
+    let url = format!("http://{address}/metrics").parse().ok()?;
+    String::from_utf8(http::get(&url, METRICS_BYTES_MAX, TELL_MAX).await.ok()?).ok()
+}
+
+fn count(metrics: &str, series: &str) -> u64 {
+    metrics.lines().find_map(|line| line.strip_prefix(series)?.parse().ok()).unwrap_or(0)
 }
 
 /// So many clients per server, in as many processes as their files need.

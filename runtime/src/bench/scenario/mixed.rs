@@ -57,12 +57,7 @@ pub(super) async fn run(subject: &Subject, settings: &Settings) -> Result<Run, C
     run.set_latencies(&during.latency);
     let mut all = during;
     for fleet in [&mut laggards, &mut slow] {
-        let seen = fleet.report(&[]).await?;
-        all.clients += seen.clients;
-        all.exactly_once += seen.exactly_once;
-        all.lost += seen.lost;
-        all.duplicated += seen.duplicated;
-        all.gaps += seen.gaps;
+        all.add_counts(&fleet.report(&[]).await?);
     }
     let synced = syncing.report(&[]).await?;
     let whole = synced.rows.iter().filter(|rows| **rows == settings.rows as u64).count();

@@ -1,6 +1,6 @@
 //! The build whose safeguards can be switched off.
 
-use super::super::pool::{self, Found, Job, Outcome};
+use super::super::pool::{self, Found, Job};
 use super::super::reanchor::{Anchored, anchor};
 use super::{AblateArgs, Safeguard, Safeguards, USAGE, find, oracles, scenarios};
 use crate::cli::{OK, VIOLATED, read_traces};
@@ -97,7 +97,7 @@ fn bite(args: &AblateArgs, dir: &Path) -> u8 {
                 Ok(Anchored::Again) => (true, "bites again, close by,"),
                 Ok(Anchored::Same | Anchored::Lost) => {
                     let anew = AblateArgs { write: Some(dir.to_owned()), json: true, ..args.clone() };
-                    (shortest_of(&anew, safeguard), "was found anew from seeds, and bites")
+                    (ablate(&anew, safeguard).1, "was found anew from seeds, and bites")
                 }
                 Err(why) => {
                     eprintln!("{why}");
@@ -125,11 +125,6 @@ fn bite(args: &AblateArgs, dir: &Path) -> u8 {
     if ok { OK } else { VIOLATED }
 }
 
-/// Looks for a violation in seeds and writes its trace. False when none was found.
-fn shortest_of(args: &AblateArgs, safeguard: Safeguard) -> bool {
-    ablate(args, safeguard).1
-}
-
 /// The shortest trace of what was found, written where it is wanted.
 fn shortest(args: &AblateArgs, safeguard: Safeguard, found: &Found) -> Option<Shrunk<World>> {
     let mut file = found.file.clone()?;
@@ -145,63 +140,78 @@ fn shortest(args: &AblateArgs, safeguard: Safeguard, found: &Found) -> Option<Sh
     Some(shrunk)
 }
 
-fn ablate(args: &AblateArgs, safeguard: Safeguard) -> (Value, bool) {
-    let expected = expected(safeguard);
-    let mut from = args.from;
-    let (mut seeds, mut cpu_ms, mut others) = (0, 0, 0);
-    loop {
+/// What was found of a missing safeguard.
+pub(super) struct Search {
+    /// The first violation of a promise that must break.
+    pub found: Option<Found>,
+    /// How many seeds were run.
+    pub seeds: u64,
+    cpu_ms: u64,
+    /// How many violations of other promises there were before.
+    others: usize,
+}
+
+/// Runs seeds without a safeguard until a promise breaks that must, at most so many as were asked for.
+pub(super) fn search(args: &AblateArgs, safeguard: Safeguard, oracles: Oracles) -> Search {
+    let mut search = Search { found: None, seeds: 0, cpu_ms: 0, others: 0 };
+    while search.seeds < args.seeds {
         let job = Job {
             size: Size::S,
-            from,
-            seeds: args.seeds.saturating_sub(seeds),
+            from: args.from + search.seeds,
+            seeds: args.seeds - search.seeds,
             seconds: None,
             safeguards: without(safeguard),
-            oracles: Oracles { off: None, second: if args.naive { Second::Alone } else { Second::Sample } },
+            oracles,
             chooser: args.chooser,
             violations_max: 1,
             threads: args.threads,
             progress: false,
             twice_every: 0,
         };
-        let outcome: Outcome = pool::run(&job);
-        seeds += outcome.count;
-        from += outcome.count;
-        cpu_ms += u64::try_from(outcome.wall.as_millis()).unwrap_or(u64::MAX) * outcome.cores as u64;
-        let found = outcome.violations.iter().find(|found| expected.contains(&found.promise.as_str()));
-        if let Some(found) = found {
-            let shrunk = shortest(args, safeguard, found);
-            let trace = shrunk.as_ref().map_or(&[][..], |shrunk| &shrunk.file.choices);
-            let trace: Vec<_> = trace.iter().map(ToString::to_string).collect();
-            if !args.json {
-                println!(
-                    "{}: {} broken after {seeds} seeds ({cpu_ms} ms of one core)",
-                    safeguard.name(),
-                    found.promise
-                );
-                println!("  {}: {} ({})", found.entity, found.event, found.oracle);
-                println!("  prevents {}", safeguard.races().join(", "));
-                println!("  replay S:{} --without {}", found.seed, safeguard.name());
-                println!("  {} choices, reduced to {}:", found.choices.len(), trace.len());
-                trace.iter().for_each(|choice| println!("    {choice}"));
-            }
-            let value = json!({
-                "name": safeguard.name(), "races": safeguard.races(), "expected": expected, "found": true, "promise": found.promise,
-                "oracle": found.oracle, "entity": found.entity, "event": found.event,
-                "seed": format!("S:{}", found.seed), "seeds": seeds, "cpu_ms": cpu_ms, "trace": trace,
-                "shrink_runs": shrunk.map_or(0, |shrunk| shrunk.runs),
-            });
-            return (value, true);
+        let outcome = pool::run(&job);
+        search.seeds += outcome.count;
+        search.cpu_ms += u64::try_from(outcome.wall.as_millis()).unwrap_or(u64::MAX) * outcome.cores as u64;
+        let is_expected = |found: &Found| expected(safeguard).contains(&found.promise.as_str());
+        let others = outcome.violations.len();
+        search.found = outcome.violations.into_iter().find(is_expected);
+        if search.found.is_some() || outcome.count == 0 {
+            break;
         }
-        others += outcome.violations.len();
-        if seeds >= args.seeds || outcome.count == 0 {
-            if !args.json {
-                println!("{}: NOT FOUND in {seeds} seeds ({others} violations of other promises)", safeguard.name());
-            }
-            let value = json!({
-                "name": safeguard.name(), "expected": expected, "found": false, "promise": null,
-                "seeds": seeds, "cpu_ms": cpu_ms, "trace": [],
-            });
-            return (value, false);
-        }
+        search.others += others;
     }
+    search
+}
+
+fn ablate(args: &AblateArgs, safeguard: Safeguard) -> (Value, bool) {
+    let second = if args.naive { Second::Alone } else { Second::Sample };
+    let Search { found, seeds, cpu_ms, others } = search(args, safeguard, Oracles { off: None, second });
+    let expected = expected(safeguard);
+    let Some(found) = found else {
+        if !args.json {
+            println!("{}: NOT FOUND in {seeds} seeds ({others} violations of other promises)", safeguard.name());
+        }
+        let value = json!({
+            "name": safeguard.name(), "expected": expected, "found": false, "promise": null,
+            "seeds": seeds, "cpu_ms": cpu_ms, "trace": [],
+        });
+        return (value, false);
+    };
+    let shrunk = shortest(args, safeguard, &found);
+    let trace = shrunk.as_ref().map_or(&[][..], |shrunk| &shrunk.file.choices);
+    let trace: Vec<_> = trace.iter().map(ToString::to_string).collect();
+    if !args.json {
+        println!("{}: {} broken after {seeds} seeds ({cpu_ms} ms of one core)", safeguard.name(), found.promise);
+        println!("  {}: {} ({})", found.entity, found.event, found.oracle);
+        println!("  prevents {}", safeguard.races().join(", "));
+        println!("  replay S:{} --without {}", found.seed, safeguard.name());
+        println!("  {} choices, reduced to {}:", found.choices.len(), trace.len());
+        trace.iter().for_each(|choice| println!("    {choice}"));
+    }
+    let value = json!({
+        "name": safeguard.name(), "races": safeguard.races(), "expected": expected, "found": true, "promise": found.promise,
+        "oracle": found.oracle, "entity": found.entity, "event": found.event,
+        "seed": format!("S:{}", found.seed), "seeds": seeds, "cpu_ms": cpu_ms, "trace": trace,
+        "shrink_runs": shrunk.map_or(0, |shrunk| shrunk.runs),
+    });
+    (value, true)
 }

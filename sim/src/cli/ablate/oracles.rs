@@ -4,12 +4,10 @@
 //! run again: what is still found, another oracle notices as well; what is not, only this one does. An oracle that noticed nothing
 //! first need not be switched off: the same run is found without it.
 
-use super::ablated::{expected, without};
+use super::ablated::{Search, search};
 use super::{AblateArgs, Safeguard};
-use crate::cli::pool::{self, Found, Job};
 use crate::cli::{OK, VIOLATED};
 use crate::oracle::{Oracles, Second};
-use crate::plan::Size;
 use serde_json::json;
 use std::collections::BTreeMap;
 
@@ -72,27 +70,6 @@ fn tell(args: &AblateArgs, row: &Row) {
 
 /// Who notices first that a safeguard is missing, and after how many seeds.
 fn noticed(args: &AblateArgs, safeguard: Safeguard, off: Option<&'static str>) -> Option<(&'static str, u64)> {
-    let mut done = 0;
-    while done < args.seeds {
-        let job = Job {
-            size: Size::S,
-            from: args.from + done,
-            seeds: args.seeds - done,
-            seconds: None,
-            safeguards: without(safeguard),
-            oracles: Oracles { off, second: Second::Never },
-            chooser: args.chooser,
-            violations_max: 1,
-            threads: args.threads,
-            progress: false,
-            twice_every: 0,
-        };
-        let outcome = pool::run(&job);
-        done += outcome.count.max(1);
-        let is_it = |found: &&Found| expected(safeguard).contains(&found.promise.as_str());
-        if let Some(found) = outcome.violations.iter().find(is_it) {
-            return Some((found.oracle, done));
-        }
-    }
-    None
+    let Search { found, seeds, .. } = search(args, safeguard, Oracles { off, second: Second::Never });
+    Some((found?.oracle, seeds))
 }

@@ -1,8 +1,9 @@
-//! Deflates what a server sends.
+//! Raw deflate (RFC 1951), of the large messages that a server sends.
 
 use flate2::Compression;
+use flate2::read::DeflateDecoder;
 use flate2::write::DeflateEncoder;
-use std::io::Write;
+use std::io::{Read, Write};
 
 /// The fastest level that makes little of much that is alike: at level 1 the library leaves a megabyte of zeros over 10,000 bytes.
 const LEVEL: u32 = 2;
@@ -24,10 +25,20 @@ pub(super) fn stored(plain: &[u8]) -> Vec<u8> {
     block
 }
 
+/// Inflates bytes, to at most `most` of them.
+///
+/// # Errors
+/// When they are no deflated stream, or a longer one.
+pub(super) fn unpack(packed: &[u8], most: usize) -> Result<Vec<u8>, &'static str> {
+    let mut plain = Vec::with_capacity(packed.len().saturating_mul(4).min(most));
+    let limit = most as u64 + 1;
+    DeflateDecoder::new(packed).take(limit).read_to_end(&mut plain).map_err(|_| "bytes that are not deflated")?;
+    if plain.len() > most { Err("more than the largest message, deflated") } else { Ok(plain) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::deflate::unpack;
 
     #[test]
     fn what_is_stored_and_what_is_packed_are_one_stream() {

@@ -1,0 +1,138 @@
+//! What the network holds: connections, and the frames on their way.
+
+use crate::oracle::Sent;
+use dormouse_core::client::SocketId;
+use dormouse_core::fault::Malformed;
+use dormouse_core::position::Waypoint;
+use dormouse_core::session::{Attachment, SessionId};
+use dormouse_core::time::Timestamp;
+use dormouse_core::wire::{ClientMessage, Decoder, Payload, ServerMessage};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+/// What travels to the server.
+#[derive(Debug, Clone)]
+pub(super) enum ToServer {
+    Message(Box<Result<ClientMessage, Malformed>>),
+    Bytes(Payload<'static>),
+    /// Bytes that are no message.
+    Garbage(String),
+    Ping,
+    Closed,
+}
+
+/// What travels to the client.
+#[derive(Debug, Clone)]
+pub(super) enum ToClient {
+    Message(Arc<ServerMessage>),
+    Bytes(Payload<'static>),
+    Pong,
+    Closed(&'static str),
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Link<T> {
+    pub(super) frames: VecDeque<T>,
+    pub(super) last: Timestamp,
+    pub(super) dark: bool,
+    /// How many frames were sent, lost ones included. Counted only for the log.
+    pub(super) sent: u64,
+}
+
+impl<T> Default for Link<T> {
+    fn default() -> Self {
+        Self { frames: VecDeque::new(), last: Timestamp::ZERO, dark: false, sent: 0 }
+    }
+}
+
+impl<T> Link<T> {
+    /// Which of all that were sent is the next to arrive: those that a cut has taken away count.
+    pub(super) fn arriving(&self) -> u64 {
+        self.sent.saturating_sub(self.frames.len() as u64)
+    }
+}
+
+/// One connection between a client and a hub.
+#[derive(Debug, Clone)]
+pub(super) struct Connection {
+    pub(super) client: u8,
+    pub(super) client_life: u64,
+    pub(super) socket: SocketId,
+    pub(super) hub: u8,
+    pub(super) session: SessionId,
+    pub(super) to_server: Link<ToServer>,
+    pub(super) to_client: Link<ToClient>,
+    pub(super) server_open: bool,
+    pub(super) client_open: bool,
+    pub(super) heard: Timestamp,
+    /// When its credential runs out.
+    pub(super) credential_until: Option<Timestamp>,
+    pub(super) attachment: Option<Arc<Attachment>>,
+    /// What the client reads with.
+    pub(super) decoder: Decoder,
+    /// About how many bytes of pages and chunks the present life of the hub has on their way to the client.
+    pub(super) in_flight: u64,
+    pub(super) in_flight_of: u64,
+    /// Where the pages that the present life of the hub has sent end.
+    pub(super) sent: Option<Waypoint>,
+    /// What the present life of the hub has sent.
+    pub(super) ledger: Sent,
+    /// Of each frame on its way to the client: which life of the hub sent it, and its part of `in_flight`.
+    pub(super) weights: VecDeque<(u64, u64)>,
+}
+
+impl Connection {
+    /// Whether an acknowledgement is on its way to the server.
+    pub(super) fn acks(&self) -> bool {
+        let is_ack = |frame: &ToServer| matches!(frame, ToServer::Message(message) if matches!(**message, Ok(ClientMessage::Ack { .. })));
+        self.to_server.frames.iter().any(is_ack)
+    }
+
+    /// How many pages or chunks are on their way to the client.
+    pub(super) fn pages(&self) -> usize {
+        self.weights.iter().filter(|(_, weight)| *weight > 0).count()
+    }
+
+    /// Whether neither side holds it any more.
+    pub(super) fn gone(&self) -> bool {
+        !self.server_open && !self.client_open
+    }
+}
+
+/// All connections.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Network {
+    pub(super) opened: u64,
+    pub(super) connections: BTreeMap<u64, Connection>,
+}
+
+impl Network {
+    /// The connection that a client knows by this name.
+    pub(super) fn of_client(&self, client: u8, life: u64, socket: SocketId) -> Option<u64> {
+        let mut all = self.connections.iter();
+        let ours = |c: &Connection| c.client == client && c.client_life == life && c.socket == socket && c.client_open;
+        all.find(|(_, connection)| ours(connection)).map(|(id, _)| *id)
+    }
+
+    /// The connection that a hub knows as this session.
+    pub(super) fn of_session(&self, hub: u8, session: SessionId) -> Option<u64> {
+        let mut all = self.connections.iter();
+        all.find(|(_, c)| c.hub == hub && c.session == session && c.server_open).map(|(id, _)| *id)
+    }
+
+    /// The connections that a hub's host holds.
+    pub(super) fn at_hub(&self, hub: u8) -> impl Iterator<Item = (u64, &Connection)> {
+        self.connections.iter().filter(move |(_, c)| c.hub == hub && c.server_open).map(|(id, c)| (*id, c))
+    }
+}
+
+/// About how many bytes of a client's data a message carries.
+pub(super) fn weight(message: &ServerMessage) -> u64 {
+    let weight = match message {
+        ServerMessage::Page(page) => page.weight(),
+        ServerMessage::Seam { page, .. } => page.as_ref().map_or(0, |page| page.weight()),
+        ServerMessage::Chunk { chunk, .. } => chunk.rows.iter().map(|row| row.bytes().len()).sum(),
+        _ => 0,
+    };
+    weight as u64
+}
