@@ -130,8 +130,6 @@ pub const fn concerns(kind: Kind) -> &'static [Class] {
         | Kind::Work
         | Kind::Jitter
         | Kind::Window
-        | Kind::MoveSlot
-        | Kind::ClockJump
         | Kind::LateEffect
         | Kind::DownFor
         | Kind::SilentCrash
@@ -164,9 +162,13 @@ pub const fn concerns(kind: Kind) -> &'static [Class] {
         | Kind::DialFails
         | Kind::SlowReader
         | Kind::Leave => &[Class::Client],
-        Kind::RestartPostgres | Kind::LoseSlot | Kind::SilentAlter | Kind::Keepalive | Kind::ForeignWal => {
-            &[Class::Database]
-        }
+        Kind::RestartPostgres
+        | Kind::LoseSlot
+        | Kind::MoveSlot
+        | Kind::SilentAlter
+        | Kind::Keepalive
+        | Kind::ForeignWal => &[Class::Database],
+        Kind::ClockJump => &[Class::Hub, Class::Replication, Class::Client],
     }
 }
 

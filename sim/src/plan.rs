@@ -65,9 +65,6 @@ impl fmt::Display for Size {
     }
 }
 
-/// Of so many seeds one has a family that only scenarios are meant to have, for now: none.
-const SCENARIOS_ONLY: u64 = u64::MAX;
-
 macro_rules! families {
     ($($(#[doc = $doc:literal])+ $name:ident = $bit:literal of $of:expr,)+) => {
         /// A family of faults or of workload, on or off for a whole run.
@@ -141,9 +138,9 @@ families! {
     /// Tables have the identity FULL, columns of many types, NULLs, and values over the limit.
     Shapes = 40 of 5,
     /// Clocks jump ahead.
-    Jumps = 28 of SCENARIOS_ONLY,
+    Jumps = 28 of 8,
     /// The slot is moved.
-    MovedSlot = 30 of SCENARIOS_ONLY,
+    MovedSlot = 30 of 8,
 }
 
 /// Which families are on.

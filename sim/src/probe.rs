@@ -143,15 +143,7 @@ probes! {
 }
 
 /// What only scenarios come to: these situations are too large, or too rare, for worlds of size S that nobody steers.
-const STEERED: &[Probe] = &[
-    Probe::LongTransaction,
-    Probe::SaveCoveredFailed,
-    Probe::Storm,
-    Probe::ClockJumped,
-    Probe::ClockJumpedAsleep,
-    Probe::SlotMoved,
-    Probe::SlotMovedOver,
-];
+const STEERED: &[Probe] = &[Probe::LongTransaction, Probe::SaveCoveredFailed, Probe::Storm];
 
 /// How often each was reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
