@@ -7,8 +7,10 @@ mod append;
 mod catalogue;
 mod config;
 mod copy;
+mod epochs;
 mod failure;
 mod fingerprint;
+mod gather;
 mod head;
 mod history;
 mod judge;
@@ -42,7 +44,10 @@ pub use target::connect;
 pub use url::{REDACTED, judge as judge_url, redact};
 
 use dormouse_core::fault::Failure;
+use dormouse_core::history::{Head, ReadHead};
+use dormouse_core::hub::{EpochTaken, JudgePosition, Judged, TakeEpoch};
 use dormouse_core::position::Lsn;
+use gather::Gather;
 use std::sync::Arc;
 
 /// The name under which all our sessions appear in `pg_stat_activity`.
@@ -67,6 +72,9 @@ struct Inner {
     appender: append::Appender,
     relations: history::Relations,
     spools: spool::Spools,
+    epochs: Gather<TakeEpoch, EpochTaken>,
+    judgements: Gather<JudgePosition, Judged>,
+    heads: Gather<ReadHead, Head>,
 }
 
 impl std::fmt::Debug for Database {
@@ -94,6 +102,9 @@ impl Database {
             appender: append::Appender::default(),
             relations: history::Relations::default(),
             spools,
+            epochs: Gather::default(),
+            judgements: Gather::default(),
+            heads: Gather::default(),
         };
         Ok(Self { inner: Arc::new(inner) })
     }

@@ -29,11 +29,20 @@ pub(super) fn none_yet() -> Failure {
 }
 
 impl Database {
-    /// Answers [`ReadHead`].
+    /// Answers [`ReadHead`]; whoever waits shares what is read.
     ///
     /// # Errors
     /// As every question; `Unavailable` before the first era, and on a server that became a standby.
-    pub async fn read_head(&self, _: ReadHead) -> Result<Head, Failure> {
+    pub async fn read_head(&self, q: ReadHead) -> Result<Head, Failure> {
+        let database = self.clone();
+        let work = move |batch: Vec<ReadHead>| {
+            let database = database.clone();
+            async move { vec![database.present_head().await; batch.len()] }
+        };
+        self.inner.heads.ask(q, work).await
+    }
+
+    async fn present_head(&self) -> Result<Head, Failure> {
         let client = self.pool().get().await?;
         let sql = client.prepare_cached(&format!("select {HEAD}, pg_is_in_recovery() from {PRESENT}")).await;
         let sql = sql.map_err(failure::of)?;

@@ -3,7 +3,7 @@
 use super::types::{Time, Xid8, index, micros, pg_lsn, signed, small, unsigned, waypoint};
 use super::{Database, failure};
 use dormouse_core::fault::Failure;
-use dormouse_core::hub::{EpochTaken, RenewRegistrations, SavePositions, StoredPosition, TakeEpoch, Unregister};
+use dormouse_core::hub::{EpochTaken, RenewRegistrations, SavePositions, TakeEpoch, Unregister};
 use dormouse_core::position::{CommitTime, Waypoint};
 use dormouse_core::session::{ClientId, Epoch};
 use std::collections::BTreeSet;
@@ -29,40 +29,17 @@ pub struct Registration {
 const POSITION: &str = "c.era_counter, c.era_id, c.schema, c.commit_lsn, c.index, c.xid, c.committed_at";
 
 impl Database {
-    /// Answers [`TakeEpoch`].
+    /// Answers [`TakeEpoch`]; greetings that wait share a statement.
     ///
     /// # Errors
     /// As every question.
     pub async fn take_epoch(&self, q: TakeEpoch) -> Result<EpochTaken, Failure> {
-        let (keep, position) = match q.position {
-            StoredPosition::Keep => (true, None),
-            StoredPosition::Set(waypoint) => (false, Some(waypoint)),
-            StoredPosition::Clear => (false, None),
+        let database = self.clone();
+        let work = move |batch| {
+            let database = database.clone();
+            async move { database.take_epochs(batch).await }
         };
-        let p = Columns::of([position]);
-        let client = self.pool().get().await?;
-        let sql = client.prepare_cached(TAKE_EPOCH).await.map_err(failure::of)?;
-        let row = client
-            .query_opt(
-                &sql,
-                &[
-                    &q.client.as_str(),
-                    &q.instance.map(signed),
-                    &signed(q.attempt),
-                    &micros(q.ttl),
-                    &keep,
-                    &p.era_counters[0],
-                    &p.era_ids[0],
-                    &p.schemas[0],
-                    &p.commit_lsns[0],
-                    &p.indices[0],
-                    &p.xids[0],
-                    &p.times[0],
-                ],
-            )
-            .await;
-        let Some(row) = row.map_err(failure::of)? else { return Ok(EpochTaken::Stale) };
-        Ok(EpochTaken::Taken { epoch: Epoch(unsigned(row.get(0))), stored: stored(&row, 1) })
+        self.inner.epochs.ask(q, work).await
     }
 
     /// Answers [`SavePositions`].
@@ -157,24 +134,6 @@ impl Database {
     }
 }
 
-/// One upsert: of two first greetings at once, one inserts and the other updates. Epochs come from a sequence, so that they
-/// never start again when a row is gone.
-const TAKE_EPOCH: &str = "insert into dormouse.client as c (id, instance, attempt, epoch, expires_at, \
-       era_counter, era_id, schema, commit_lsn, index, xid, committed_at) \
-     values ($1, $2, $3, nextval('dormouse.epoch'), clock_timestamp() + $4 * interval '1 microsecond', \
-       $6, $7, $8, $9, $10, $11, $12) \
-     on conflict (id) do update set instance = excluded.instance, attempt = excluded.attempt, epoch = excluded.epoch, \
-       expires_at = excluded.expires_at, seen_at = now(), \
-       era_counter = case when $5::boolean then c.era_counter else excluded.era_counter end, \
-       era_id = case when $5 then c.era_id else excluded.era_id end, \
-       schema = case when $5 then c.schema else excluded.schema end, \
-       commit_lsn = case when $5 then c.commit_lsn else excluded.commit_lsn end, \
-       index = case when $5 then c.index else excluded.index end, \
-       xid = case when $5 then c.xid else excluded.xid end, \
-       committed_at = case when $5 then c.committed_at else excluded.committed_at end \
-     where excluded.instance is null or c.instance is distinct from excluded.instance or excluded.attempt > c.attempt \
-     returning c.epoch, c.era_counter, c.era_id, c.schema, c.commit_lsn, c.index, c.xid, c.committed_at";
-
 const SAVE_POSITIONS: &str = "update dormouse.client c set era_counter = n.era_counter, era_id = n.era_id, schema = n.schema, \
        commit_lsn = n.commit_lsn, index = n.index, xid = n.xid, committed_at = n.committed_at, seen_at = now() \
      from unnest($1::text[], $2::int8[], $3::int4[], $4::int8[], $5::int4[], $6::pg_lsn[], $7::int8[], $8::xid8[], \
@@ -207,24 +166,25 @@ fn registration(row: &Row) -> Result<Registration, Failure> {
     })
 }
 
-fn stored(row: &Row, from: usize) -> Option<Waypoint> {
+pub(super) fn stored(row: &Row, from: usize) -> Option<Waypoint> {
     // All seven columns are NULL together.
     row.get::<_, Option<PgLsn>>(from + 3).and_then(|_| waypoint(row, from))
 }
 
+/// Waypoints as the columns of an `unnest`.
 #[derive(Default)]
-struct Columns {
-    era_counters: Vec<Option<i32>>,
-    era_ids: Vec<Option<i64>>,
-    schemas: Vec<Option<i32>>,
-    commit_lsns: Vec<Option<PgLsn>>,
-    indices: Vec<Option<i64>>,
-    xids: Vec<Option<Xid8>>,
-    times: Vec<Option<Time>>,
+pub(super) struct Columns {
+    pub(super) era_counters: Vec<Option<i32>>,
+    pub(super) era_ids: Vec<Option<i64>>,
+    pub(super) schemas: Vec<Option<i32>>,
+    pub(super) commit_lsns: Vec<Option<PgLsn>>,
+    pub(super) indices: Vec<Option<i64>>,
+    pub(super) xids: Vec<Option<Xid8>>,
+    pub(super) times: Vec<Option<Time>>,
 }
 
 impl Columns {
-    fn of(positions: impl IntoIterator<Item = Option<Waypoint>>) -> Self {
+    pub(super) fn of(positions: impl IntoIterator<Item = Option<Waypoint>>) -> Self {
         let mut columns = Self::default();
         for p in positions {
             columns.era_counters.push(p.map(|p| small(p.era.counter)));

@@ -6,3 +6,4 @@ mod registry;
 mod seam;
 mod source;
 mod support;
+mod together;
