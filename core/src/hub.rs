@@ -261,7 +261,10 @@ impl Hub {
 
     /// Takes a session out, with all that it uses.
     fn remove(&mut self, id: SessionId, now: Timestamp) -> Option<Session> {
-        let session = self.slab.take(id)?;
+        let mut session = self.slab.take(id)?;
+        if let Some(served) = session.served_mut() {
+            served.settle_acked(&mut self.desk);
+        }
         self.early_acks.remove(&id);
         self.desk.forget_expiry(id, session.credential_until);
         if let Some(client) = session.client()

@@ -45,7 +45,10 @@ impl Hub {
 
     /// Removes the registration of a session's client, if the session has taken its epoch.
     pub(super) fn forget(&mut self, id: SessionId) {
-        let Some(session) = self.slab.get(id) else { return };
+        let Some(session) = self.slab.get_mut(id) else { return };
+        if let Some(served) = session.served_mut() {
+            self.desk.saves.drop_acked(&mut served.peer);
+        }
         if let (Some(epoch), Some(client)) = (session.epoch(), session.client()) {
             self.desk.saves.forget_through(client, epoch);
             self.desk.unregister(client, epoch);
@@ -77,7 +80,7 @@ impl Served {
             return Ok(());
         }
         let (peer, head) = (&self.peer, desk.head);
-        let (epoch, woken, stands) = (peer.epoch, peer.woken, (peer.era, peer.schema));
+        let (woken, stands) = (peer.woken, (peer.era, peer.schema));
         let Some(flow) = self.flow_mut() else { return Ok(()) };
         if (through.era, through.schema) != stands {
             return Err(never_sent(through, "its era or schema is not that of this session"));
@@ -98,7 +101,7 @@ impl Served {
         }
         flow.acked = *through;
         flow.window.ack(through.position, now);
-        desk.saves.note(&self.peer.client, epoch, Some(*through), desk.config.safeguards);
+        desk.saves.note_acked(&mut self.peer);
         desk.arm_save(now);
         self.drive(desk, now);
         Ok(())

@@ -118,6 +118,7 @@ impl Served {
     /// Everything comes again, with a reason: what is stored and attached must not outlive it.
     pub fn resync(&mut self, reason: ResyncReason, desk: &mut Desk, now: Timestamp) {
         desk.send(self.peer.id, ServerMessage::Resync { reason });
+        desk.saves.drop_acked(&mut self.peer);
         desk.saves.note(&self.peer.client, self.peer.epoch, None, desk.config.safeguards);
         desk.arm_save(now);
         self.restart_backfill(desk, now);
@@ -125,6 +126,7 @@ impl Served {
 
     /// Starts a backfill, under a new id, whatever was before.
     pub fn restart_backfill(&mut self, desk: &mut Desk, now: Timestamp) {
+        self.settle_acked(desk);
         if let Serve::Backfill(backfill) = &self.serve
             && let Some(no) = backfill.spool()
         {

@@ -210,6 +210,7 @@ impl Hub {
             fresh: Fresh::Waiting(judged.mark),
             told: Told::default(),
             woken: false,
+            noted: false,
             client: client.clone(),
         };
         desk.timers.set_at_latest(super::desk::Timer::Renew, peer.renew_at);

@@ -58,6 +58,7 @@ impl Hub {
             fresh: if told_live { Fresh::Told } else { Fresh::NoMark },
             told: Told::default(),
             woken: true,
+            noted: false,
             client,
         };
         let serve = match position {

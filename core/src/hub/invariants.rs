@@ -42,7 +42,7 @@ impl Hub {
 
     /// Checks everything.
     pub(super) fn check_everything(&self) -> Result<(), BrokenInvariant> {
-        let (mut served, mut backfills, mut scanned) = (0, 0, 0);
+        let (mut served, mut backfills, mut scanned, mut noted) = (0, 0, 0, 0);
         for session in self.slab.iter() {
             self.check_session(session)?;
             ensure!(self.slab.get(session.id).is_some(), "session {} is found by its id", session.id);
@@ -55,6 +55,7 @@ impl Hub {
             }
             if let Some(of) = session.served() {
                 served += 1;
+                noted += usize::from(of.peer.noted);
                 let spool = if let Serve::Backfill(backfill) = &of.serve { backfill.spool() } else { None };
                 backfills += usize::from(spool.is_some());
                 let waits = of.peer.fresh != Fresh::NoMark || self.mark_is_coming();
@@ -62,6 +63,7 @@ impl Hub {
             }
         }
         ensure!(scanned == self.slab.len(), "the slab counts its sessions");
+        ensure!(noted == self.desk.saves.noted(), "sessions whose acknowledgements are to be stored are counted");
         ensure!(self.desk.scopes.users() == served, "each served session has one scope");
         ensure!(self.desk.spools.users() == backfills, "each backfill uses one spool");
         ensure!(self.desk.ring.is_sound(), "recent pages chain");

@@ -2,6 +2,7 @@
 
 use super::desk::{Desk, Timer};
 use super::retry::{Kind, Retry};
+use super::session::{Peer, Served, Session};
 use super::{Config, Hub, Output, RenewRegistrations, SavePositions, Unregister};
 use crate::ask::{Answer, Open};
 use crate::fault::{Failure, FaultCode, PeerFault};
@@ -12,7 +13,7 @@ use crate::session::{ClientId, Epoch, SessionId};
 use crate::sum::Hasher;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 type Entry = (ClientId, Epoch, Option<Waypoint>);
@@ -22,6 +23,11 @@ type Entry = (ClientId, Epoch, Option<Waypoint>);
 pub(super) struct Saves {
     open: Open<SavePositions, Vec<Entry>>,
     pending: BTreeMap<ClientId, Pending>,
+    /// Sessions whose last acknowledged position is to be stored, in the order in which they first acknowledged. The position
+    /// stays with the session until then: an acknowledgement costs a push at most.
+    acked: VecDeque<SessionId>,
+    /// How many sessions are in it; what is left there of others is skipped.
+    noted: usize,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,6 +55,34 @@ impl Saves {
             (Some(new), Some(old)) if safeguards.holds(Safeguard::MonotonicPosition) && earlier(&new, old) => {}
             (Some(new), _) => pending.position = Some(new),
         }
+    }
+
+    /// Notes that what a session acknowledged last is to be stored.
+    pub fn note_acked(&mut self, peer: &mut Peer) {
+        if !std::mem::replace(&mut peer.noted, true) {
+            self.noted += 1;
+            self.acked.push_back(peer.id);
+        }
+    }
+
+    /// What a session acknowledged is not to be stored. True when it was to be.
+    pub fn drop_acked(&mut self, peer: &mut Peer) -> bool {
+        let noted = std::mem::take(&mut peer.noted);
+        self.noted -= usize::from(noted);
+        if self.noted == 0 {
+            self.acked = VecDeque::new();
+        }
+        noted
+    }
+
+    /// How many sessions' acknowledgements are to be stored.
+    pub const fn noted(&self) -> usize {
+        self.noted
+    }
+
+    /// How many positions are to be stored.
+    fn waiting(&self) -> usize {
+        self.pending.len() + self.noted
     }
 
     /// What failed to be stored waits again, unless something later does.
@@ -97,7 +131,7 @@ impl Saves {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.open.is_empty() && self.pending.is_empty()
+        self.open.is_empty() && self.waiting() == 0
     }
 }
 
@@ -132,13 +166,33 @@ impl Desk {
     }
 }
 
+impl Served {
+    /// Moves what the session acknowledged last to what is stored next: it is about to lose its place.
+    pub fn settle_acked(&mut self, desk: &mut Desk) {
+        if !desk.saves.drop_acked(&mut self.peer) {
+            return;
+        }
+        if let Some(acked) = self.flow().map(|flow| flow.acked) {
+            desk.saves.note(&self.peer.client, self.peer.epoch, Some(acked), desk.config.safeguards);
+        }
+    }
+}
+
 impl Hub {
     /// Stores acknowledged positions. What a woken hub would start from is brought up to them first.
     pub(super) fn save_positions(&mut self) {
         if !self.desk.saves.open.is_empty() {
             return; // Its answer comes back here.
         }
-        let entries = self.desk.saves.batch(self.desk.config.registry_batch_max);
+        let most = self.desk.config.registry_batch_max;
+        while self.desk.saves.pending.len() < most
+            && let Some(id) = self.desk.saves.acked.pop_front()
+        {
+            if let Some(served) = self.slab.get_mut(id).and_then(Session::served_mut) {
+                served.settle_acked(&mut self.desk);
+            }
+        }
+        let entries = self.desk.saves.batch(most);
         if entries.is_empty() {
             return;
         }
@@ -163,9 +217,9 @@ impl Hub {
         match reply {
             Ok(()) => {
                 self.desk.patience.succeeded(Kind::Save);
-                if self.desk.saves.pending.len() >= self.desk.config.registry_batch_max {
+                if self.desk.saves.waiting() >= self.desk.config.registry_batch_max {
                     self.save_positions();
-                } else if !self.desk.saves.pending.is_empty() {
+                } else if self.desk.saves.waiting() > 0 {
                     self.desk.arm_save(now);
                 }
             }
@@ -183,7 +237,7 @@ impl Hub {
             return; // Its answer comes back here.
         }
         let soon = now + self.desk.config.renew_every / 16;
-        let served = self.slab.iter().filter_map(super::session::Session::served);
+        let served = self.slab.iter().filter_map(Session::served);
         let due = served.filter(|served| served.peer.renew_at <= soon).take(self.desk.config.registry_batch_max);
         let (entries, sessions): (Vec<_>, Vec<_>) =
             due.map(|served| ((served.peer.client.clone(), served.peer.epoch), served.peer.id)).unzip();
@@ -206,7 +260,7 @@ impl Hub {
         };
         self.desk.patience.succeeded(Kind::Renew);
         for id in memo.sessions {
-            let Some(served) = self.slab.get_mut(id).and_then(super::session::Session::served_mut) else { continue };
+            let Some(served) = self.slab.get_mut(id).and_then(Session::served_mut) else { continue };
             if fenced.contains(&served.peer.client) {
                 self.close(id, Some(replaced()), now);
                 continue;
@@ -228,7 +282,7 @@ impl Hub {
 
     /// When the first renewal will be due.
     pub(super) fn first_renewal(&self) -> Option<Timestamp> {
-        self.slab.iter().filter_map(super::session::Session::served).map(|served| served.peer.renew_at).min()
+        self.slab.iter().filter_map(Session::served).map(|served| served.peer.renew_at).min()
     }
 
     pub(super) fn on_unregistered(&mut self, answer: Answer<Unregister>, now: Timestamp) {

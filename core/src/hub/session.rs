@@ -73,6 +73,8 @@ pub(super) struct Peer {
     pub told: Told,
     /// An earlier life served this session too: it may acknowledge what that life sent.
     pub woken: bool,
+    /// What it acknowledged last is to be stored.
+    pub noted: bool,
 }
 
 /// How far a session is from being told that it is live.
