@@ -9,15 +9,18 @@ use dormouse_core::time::Timestamp;
 use dormouse_journal::block;
 use dormouse_journal::header::Header;
 use dormouse_journal::journaled::{Journaled, Kind};
-use dormouse_journal::record::End;
+use dormouse_journal::record::{End, Record};
 use dormouse_journal::replay::{Difference, Played, Replay};
+use dormouse_journal::scribe::{Happened, Scribe};
 use dormouse_journal::segment::{Ending, Segment};
 use dormouse_journal::words::{Direction, entries};
 use dormouse_runtime::client::Client;
 use dormouse_sim::cli::journal::{Report, replay};
+use dormouse_sim::recording::tell;
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -115,13 +118,14 @@ async fn a_recording_replays_bit_for_bit_across_evictions_kills_and_restarts() {
         assert_eq!(of_lane().filter(finished).count(), 1, "{lane}: killed once, ended once: {reports:#?}");
     }
     assert!(reports.iter().map(|report| report.lives).sum::<u64>() > 4, "hubs slept and were evicted: {reports:#?}");
+    assert_drawn(dir.path());
     let all = contents(dir.path());
     assert!(find(&all, "planted-change"), "rows are in a recording that is not redacted");
     assert!(!find(&all, CREDENTIAL), "a credential is in none");
 
     // A flipped byte is found and named, wherever it is.
-    let file = files(dir.path()).into_iter().find(|file| file.to_string_lossy().contains("replication")).expect("one");
-    let bytes = fs::read(&file).expect("a segment");
+    let segments = files(dir.path()).into_iter().filter(|file| file.to_string_lossy().contains("replication"));
+    let bytes = segments.map(|file| fs::read(file).expect("a segment")).max_by_key(Vec::len).expect("one");
     for at in [30, bytes.len() / 2, bytes.len() - 1] {
         let mut flipped = bytes.clone();
         flipped[at] ^= 0x10;
@@ -131,7 +135,8 @@ async fn a_recording_replays_bit_for_bit_across_evictions_kills_and_restarts() {
         assert!(!report.ok() && !report.problems.is_empty(), "byte {at}: {report:?}");
     }
     // A file that ends anywhere is read up to there.
-    for length in [bytes.len() / 2, bytes.len() - 1] {
+    let header = Header::parse(&bytes).expect("a header").1;
+    for length in [usize::midpoint(header, bytes.len()), bytes.len() - 1] {
         let torn = dir.path().join("torn.journal");
         fs::write(&torn, &bytes[..length]).expect("a file");
         let report = &replay(&torn).expect("one segment")[0];
@@ -198,7 +203,7 @@ async fn a_machine_that_behaves_otherwise_is_found_at_the_step() {
     assert!(site.server.stop(Duration::from_secs(20)), "it ends in order");
 
     let file = files(dir.path()).into_iter().find(|file| file.to_string_lossy().contains("hub-0")).expect("a hub");
-    let bytes = fs::read(file).expect("a segment");
+    let bytes = fs::read(&file).expect("a segment");
     let segment = Segment::<Hub>::read(&bytes).expect("a recording");
     let told = entries(&segment);
     let saved = told.iter().find(|entry| entry.direction == Direction::Out && entry.text.starts_with("SavePositions"));
@@ -213,4 +218,75 @@ async fn a_machine_that_behaves_otherwise_is_found_at_the_step() {
     let (step, difference) = first.expect("the defect shows");
     assert_eq!(step, saved.step, "at the step in which it forgot");
     assert!(matches!(difference, Difference::Count { .. } | Difference::Output { .. }), "{difference:?}");
+
+    // As if that hub had been in production: what is drawn ends at the step, and says how to look at it.
+    fs::write(&file, recorded_by_a_forgetful_hub(&segment)).expect("a segment");
+    let told = tell(dir.path(), None).expect("a recording");
+    assert!(!told.ok, "the defect shows");
+    let (report, about) = (&told.report, &told.report.heading);
+    assert_eq!((about.promise.as_str(), about.entity.as_str()), ("Faithful", "hub/0"));
+    assert!(about.replay.contains(&format!("--around {step}")), "{}", about.replay);
+    let last = report.violation.expect("it is marked");
+    assert_eq!(last, report.entries.len() - 1, "nothing is told beyond it");
+    assert!(report.entries[last].w.contains(&format!("step {step} ")), "{}", report.entries[last].w);
+    assert!(report.states.iter().any(|machine| machine.lane == "hub/0"), "what the hub held is told");
+}
+
+/// The recording as a forgetful hub would have made it.
+fn recorded_by_a_forgetful_hub(segment: &Segment<Forgetful>) -> Vec<u8> {
+    let Some(Record::Checkpoint { at, machine }) = segment.records.first() else { panic!("a checkpoint comes first") };
+    let mut scribe = Scribe::begin(&segment.header, *at, machine, &Arc::default()).expect("it has a form");
+    let mut replay = Replay::new(segment);
+    replay.next_record();
+    while let Some(Played::Stepped(stepped)) = replay.next_record() {
+        let (cause, outputs) = (stepped.cause.clone(), stepped.outputs);
+        let happened = Happened { at: stepped.at, cause, outputs, whole: true, deadline: stepped.deadline };
+        scribe.step(&happened).expect("it has a form");
+    }
+    scribe.end(End::Finished).expect("it has a form");
+    scribe.take_all()
+}
+
+/// What is drawn of a recording: everybody has a lane, and each arrow begins where it should.
+fn assert_drawn(dir: &Path) {
+    let told = tell(dir, None).unwrap_or_else(|why| panic!("{why}"));
+    let (report, about) = (&told.report, &told.report.heading);
+    assert!(told.ok && report.violation.is_none() && about.promise.is_empty(), "{about:?}");
+    for lane in ["client/0", "hub/0", "replication/0", "postgres"] {
+        assert!(report.lanes.iter().any(|known| known == lane), "{lane} has a lane: {:?}", report.lanes);
+    }
+    let fact = |name: &str| about.facts.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
+    assert!(fact("clients").is_some_and(|clients| clients.contains(" is ann")), "{:?}", about.facts);
+    assert!(fact("earlier").is_some_and(|earlier| earlier.contains("not told")), "only the last process: {about:?}");
+    let begins = |link: u32| report.entries.iter().position(|entry| entry.s.contains(&link));
+    let ends = report.entries.iter().enumerate().filter_map(|(n, entry)| Some((n, entry.g?)));
+    let mut between = std::collections::BTreeSet::new();
+    for (n, link) in ends {
+        let from = begins(link).unwrap_or_else(|| panic!("way {link} begins nowhere"));
+        assert!(from <= n, "way {link} goes back in time");
+        let lane = |n: usize| report.lanes[report.entries[n].l].split('/').next().unwrap_or_default();
+        between.insert((lane(from), lane(n)));
+    }
+    for way in [("client", "hub"), ("hub", "client"), ("replication", "hub"), ("hub", "postgres"), ("postgres", "hub")]
+    {
+        assert!(between.contains(&way), "{way:?} is drawn: {between:?}");
+    }
+    let said = |what: &str| report.entries.iter().any(|entry| entry.w.contains(what));
+    for what in ["sent Hello", "is sent Welcome", "wakes"] {
+        assert!(said(what), "{what:?} is told in words");
+    }
+    let (text, page) = (report.text(), report.html());
+    assert!(
+        text.starts_with("A flight recording: every one of its ") && text.contains("Last changes of hub/0"),
+        "{text}"
+    );
+    assert!(page.contains("A flight recording") && !page.contains("{{"), "everything is filled in");
+
+    let why = tell(dir, Some(Timestamp(1))).expect_err("nothing happened in 1970");
+    assert!(why.contains("no step by then; the first is at 1"), "{why}");
+    let middle = report.entries[report.entries.len() / 2].t;
+    let times = fact("times").and_then(|times| times.split(" at ").nth(1)?.strip_suffix(" s")).expect("when it began");
+    let began = times.replace('.', "").parse::<u64>().expect("a time");
+    let until = tell(dir, Some(Timestamp(began + middle))).unwrap_or_else(|why| panic!("{why}")).report;
+    assert!(until.entries.len() < report.entries.len() && until.entries.iter().all(|entry| entry.t <= middle));
 }

@@ -28,6 +28,7 @@ fn report() -> Report {
     let event = "declared for the test: </script><b id=planted>";
     world.log.add(|_| Draft::new(Entity::Client(0), What::Violation, format!("Complete is broken (test): {event}")));
     let heading = Heading {
+        title: "Complete is broken for client/0".into(),
         promise: "Complete".into(),
         sentence: "every committed change takes effect at each client, once".into(),
         entity: "client/0".into(),
@@ -37,7 +38,7 @@ fn report() -> Report {
         explain: "dormouse-sim explain ChainedPages.trace --html report.html".into(),
         ..Heading::default()
     };
-    Report::of_log(&world.log, heading, file.to_string())
+    Report::of_log(&world.log, dormouse_sim::world::DAWN, heading, file.to_string())
 }
 
 #[test]

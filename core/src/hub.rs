@@ -118,6 +118,11 @@ impl Hub {
         })
     }
 
+    /// Whose newest session is which, of all clients that have one here.
+    pub fn clients(&self) -> impl Iterator<Item = (&ClientId, SessionId)> {
+        self.clients.iter().map(|(client, session)| (client, *session))
+    }
+
     /// How many bytes of pages are on their way to a session.
     #[must_use]
     pub fn bytes_in_flight(&self, session: SessionId) -> u64 {

@@ -23,6 +23,7 @@ use crate::trace_file::{Setup, TraceFile, parse_seed};
 use crate::world::World;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use dormouse_core::safeguard::Safeguards;
+use dormouse_core::time::Timestamp;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -47,7 +48,8 @@ enum Command {
     Fuzz(FuzzArgs),
     /// Runs one seed, trace or flight recording, and prints what happened in words.
     Replay(ReplayArgs),
-    /// Explains a failing seed or trace: what broke, which few choices it took, and how it came about. Exit status 1 when it broke.
+    /// Explains a failing seed or trace: what broke, which few choices it took, and how it came about. Of a flight recording, shows
+    /// who did what. Exit status 1 when something broke.
     Explain(ExplainArgs),
     /// Reduces a failing seed or trace to the few choices that matter, and prints them as a trace.
     Shrink(ShrinkArgs),
@@ -158,8 +160,11 @@ struct ReplayArgs {
 
 #[derive(Debug, Args)]
 struct ExplainArgs {
-    /// A seed, as `S:123` or `123`, or a trace file. A seed is reduced first.
+    /// A seed, as `S:123` or `123`, a trace file, or a folder of `dormouse serve --record`, or one of its segments. A seed is reduced first.
     run: String,
+    /// Of a recording: tell what happened up to this time, in seconds since 1970 as `replay` prints it.
+    #[arg(long, value_name = "SECONDS", value_parser = time)]
+    until: Option<Timestamp>,
     /// Write the report as one HTML page to this file.
     #[arg(long)]
     html: Option<PathBuf>,
@@ -399,6 +404,18 @@ fn find_run(named: &str, without: Option<&str>) -> Result<TraceFile, String> {
     let without = without.filter(|_| dormouse_core::safeguard::ABLATION);
     file.setup.safeguards = without.map_or(Ok(Safeguards::ALL), |name| ablate::without(&name))?;
     Ok(file)
+}
+
+/// A time as machines print it: seconds since 1970, with up to six places behind the point.
+fn time(text: &str) -> Result<Timestamp, String> {
+    let (seconds, rest) = text.trim_end_matches('s').split_once('.').unwrap_or((text, ""));
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    let micros = format!("{rest:0<6}");
+    let whole = seconds.parse::<u64>().ok().and_then(|seconds| seconds.checked_mul(1_000_000));
+    match (whole, micros.parse::<u64>()) {
+        (Some(whole), Ok(micros)) if digits(rest) && rest.len() <= 6 => Ok(Timestamp(whole.saturating_add(micros))),
+        _ => Err("a time is seconds since 1970, as in 1790000000.250000".into()),
+    }
 }
 
 fn read_trace(path: &Path) -> Result<TraceFile, String> {

@@ -23,6 +23,7 @@ pub mod oracle;
 pub mod plan;
 pub mod postgres;
 pub mod probe;
+pub mod recording;
 pub mod report;
 pub mod scenario;
 pub mod trace_file;

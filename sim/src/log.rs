@@ -122,6 +122,19 @@ impl Log {
         }
     }
 
+    /// Takes these for the clients behind sessions from now on, and no others.
+    pub(crate) fn know(&mut self, names: Names) {
+        if let Some(kept) = &mut self.kept {
+            kept.names = names;
+        }
+    }
+
+    /// The clients behind sessions, as far as they are known.
+    pub(crate) fn known(&self) -> &Names {
+        static NOBODY: Names = Names::nobody();
+        self.kept.as_ref().map_or(&NOBODY, |kept| &kept.names)
+    }
+
     /// Whether the states of machines are wanted by now.
     #[inline]
     #[must_use]

@@ -12,6 +12,7 @@ pub use explain::{Explained, explain};
 
 use crate::log::{Log, What};
 use crate::oracle::{Promise, Violation};
+use dormouse_core::time::Timestamp;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -48,7 +49,9 @@ pub struct Report {
 /// What broke, in a few sentences.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Heading {
-    /// The name of the promise.
+    /// What this is about, as a title.
+    pub title: String,
+    /// The name of the promise; empty when none is broken.
     pub promise: String,
     /// What it promises.
     pub sentence: String,
@@ -58,12 +61,14 @@ pub struct Heading {
     pub oracle: String,
     /// How it broke.
     pub event: String,
-    /// When, in seconds since the world began.
+    /// When, in seconds since the world began; empty for a recording.
     pub clock: String,
-    /// The run, by its seed.
+    /// The run, by its seed; empty for a recording.
     pub seed: String,
     /// Which families of faults it has.
     pub families: String,
+    /// What else is to be known of the run: what, and its value.
+    pub facts: Vec<(String, String)>,
     /// How many events there were.
     pub events: u64,
     /// The safeguard that was switched off, and what it prevents.
@@ -114,8 +119,10 @@ pub struct Choice {
 
 impl Report {
     /// The report of a log: of a run that broke a promise, or of a recording.
+    ///
+    /// Times count from `since`.
     #[must_use]
-    pub fn of_log(log: &Log, heading: Heading, trace: String) -> Self {
+    pub fn of_log(log: &Log, since: Timestamp, heading: Heading, trace: String) -> Self {
         let skipped = log.entries().len().saturating_sub(ENTRIES_MAX);
         let kept: Vec<_> = log.entries().skip(skipped).collect();
         let lanes: BTreeMap<_, _> = kept.iter().map(|entry| (place(&entry.lane.to_string()), entry.lane)).collect();
@@ -127,7 +134,7 @@ impl Report {
                 let fits = entry.raw.len() <= raw_left;
                 raw_left -= if fits { entry.raw.len() } else { raw_left };
                 Entry {
-                    t: u64::try_from(entry.at.since(crate::world::DAWN).as_micros()).unwrap_or(u64::MAX),
+                    t: u64::try_from(entry.at.since(since).as_micros()).unwrap_or(u64::MAX),
                     e: entry.event,
                     l: lanes.values().position(|lane| *lane == entry.lane).unwrap_or(0),
                     k: entry.what.name(),
@@ -141,13 +148,20 @@ impl Report {
             .collect();
         entries.reverse();
         let violation = kept.iter().rposition(|entry| entry.what == What::Violation);
-        let path = violation.map_or_else(Vec::new, |end| path::to(&entries, end));
+        // Without a violation, what led to the last step is of most interest.
+        let end = violation.or_else(|| entries.iter().rposition(|entry| !entry.m));
+        let path = end.map_or_else(Vec::new, |end| path::to(&entries, end));
         let lanes: Vec<_> = lanes.values().map(ToString::to_string).collect();
-        let states = states::around(log, &entries, &lanes, &path, &heading.entity);
+        let states = states::around(log, since, &entries, &lanes, &path, &heading.entity);
         let choices = kept.iter().enumerate().filter(|(_, entry)| entry.what == What::Choice);
         let choices = choices.map(|(n, _)| Choice { entry: n, at: path::when(&entries, n), without: None }).collect();
         let left_out = log.dropped() + skipped as u64;
         Self { heading, lanes, entries, left_out, violation, choices, path, states, parting: None, trace }
+    }
+
+    /// Whether this is of a recording, which no choices made and no trace replays.
+    fn is_recording(&self) -> bool {
+        self.trace.is_empty()
     }
 
     /// An entry as a line.
@@ -188,6 +202,7 @@ fn clock(micros: u64) -> String {
 fn heading(violation: &Violation) -> Heading {
     let since = violation.at.since(crate::world::DAWN);
     Heading {
+        title: format!("{} is broken for {}", violation.promise, violation.entity),
         promise: violation.promise.to_string(),
         sentence: sentence(violation.promise).into(),
         entity: violation.entity.to_string(),
@@ -199,7 +214,7 @@ fn heading(violation: &Violation) -> Heading {
 }
 
 /// What is promised.
-const fn sentence(promise: Promise) -> &'static str {
+pub(crate) const fn sentence(promise: Promise) -> &'static str {
     match promise {
         Promise::Complete => "every committed change takes effect at each client, once",
         Promise::Ordered => "changes take effect in commit order, across all tables",

@@ -2,11 +2,20 @@
 
 use super::{ExplainArgs, OK, USAGE, VIOLATED, find_run};
 use crate::engine::shrink::shrink;
+use crate::recording;
 use crate::report::{Explained, Report, explain};
 use crate::trace_file::{TraceFile, parse_seed};
+use std::io::Write;
 use std::path::Path;
 
 pub(super) fn run(args: &ExplainArgs) -> u8 {
+    if recording::is_recording(&args.run) {
+        return of_recording(args);
+    }
+    if args.until.is_some() {
+        eprintln!("--until is for flight recordings: {} is none", args.run);
+        return USAGE;
+    }
     let file = match find_run(&args.run, args.without.as_deref()) {
         Ok(file) => file,
         Err(why) => {
@@ -31,27 +40,37 @@ pub(super) fn run(args: &ExplainArgs) -> u8 {
             }
             OK
         }
-        Explained::Broken(report) => {
-            if let Some(path) = &args.html
-                && let Err(why) = write(path, &report.html())
-            {
-                eprintln!("{why}");
-                return USAGE;
-            }
-            if args.json {
-                println!("{}", serde_json::json!({ "v": 1, "ok": false, "report": report }));
-            } else if let Some(path) = &args.html {
-                println!(
-                    "{} is broken for {}: {}",
-                    report.heading.promise, report.heading.entity, report.heading.event
-                );
-                println!("the report is in {}", path.display());
-            } else {
-                print!("{}", report.text());
-            }
-            VIOLATED
+        Explained::Broken(report) => show(args, &report, false),
+    }
+}
+
+/// Who did what in a flight recording.
+fn of_recording(args: &ExplainArgs) -> u8 {
+    match recording::tell(args.run.as_ref(), args.until) {
+        Ok(told) => show(args, &told.report, told.ok),
+        Err(why) => {
+            eprintln!("{why}");
+            USAGE
         }
     }
+}
+
+fn show(args: &ExplainArgs, report: &Report, ok: bool) -> u8 {
+    if let Some(path) = &args.html
+        && let Err(why) = write(path, &report.html())
+    {
+        eprintln!("{why}");
+        return USAGE;
+    }
+    if args.json {
+        println!("{}", serde_json::json!({ "v": 1, "ok": ok, "report": report }));
+    } else if let Some(path) = &args.html {
+        println!("{}: {}", report.heading.title, report.heading.event);
+        println!("the report is in {}", path.display());
+    } else {
+        let _ = std::io::stdout().write_all(report.text().as_bytes()); // A reader that has enough may leave.
+    }
+    if ok { OK } else { VIOLATED }
 }
 
 /// The report of a seed that failed, made small first.

@@ -4,9 +4,9 @@ mod look;
 mod report;
 
 use super::{OK, ReplayArgs, USAGE, VIOLATED};
+use crate::recording::{files, read};
 use dormouse_core::hub::Hub;
 use dormouse_core::replication::Replication;
-use dormouse_journal::EXTENSION;
 use dormouse_journal::header::Header;
 use dormouse_journal::journaled::{Journaled, Kind};
 use dormouse_journal::record::End;
@@ -14,14 +14,7 @@ use dormouse_journal::segment::{Ending, Segment};
 pub use report::Report;
 use serde_json::json;
 use std::collections::BTreeMap;
-use std::fs;
-use std::path::{Path, PathBuf};
-
-/// Whether a name given to `replay` is a recording: a folder, or one of its segments.
-pub(super) fn is_recording(named: &str) -> bool {
-    let path = Path::new(named);
-    path.is_dir() || path.extension().is_some_and(|extension| extension == EXTENSION)
-}
+use std::path::Path;
 
 /// Replays all segments, or looks closely at one.
 pub(super) fn run(args: &ReplayArgs) -> u8 {
@@ -69,30 +62,6 @@ pub fn replay(path: &Path) -> Result<Vec<Report>, String> {
     let mut reports: Vec<_> = files(path)?.iter().map(|file| replay_file(file)).collect();
     judge_sequence(&mut reports);
     Ok(reports)
-}
-
-/// The segments of a folder by age, or the one.
-fn files(path: &Path) -> Result<Vec<PathBuf>, String> {
-    if !path.is_dir() {
-        return Ok(vec![path.into()]);
-    }
-    let entries = fs::read_dir(path).map_err(|why| format!("cannot read {}: {why}", path.display()))?;
-    let mut files: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
-    files.retain(|file| file.extension().is_some_and(|extension| extension == EXTENSION));
-    files.sort();
-    if files.is_empty() {
-        let path = path.display();
-        return Err(format!(
-            "{path} holds no segment of a flight recording: give the folder of `dormouse serve --record`"
-        ));
-    }
-    Ok(files)
-}
-
-fn read(file: &Path) -> Result<(Vec<u8>, Header), String> {
-    let bytes = fs::read(file).map_err(|why| format!("cannot be read: {why}"))?;
-    let (header, _) = Header::parse(&bytes)?;
-    Ok((bytes, header))
 }
 
 fn replay_file(file: &Path) -> Report {

@@ -7,7 +7,7 @@ use crate::world::World;
 use serde_json::json;
 
 pub(super) fn run(args: &ReplayArgs) -> u8 {
-    if journal::is_recording(&args.run) {
+    if crate::recording::is_recording(&args.run) {
         return journal::run(args);
     }
     let run = match find_run(&args.run, args.without.as_deref()) {

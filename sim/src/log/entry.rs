@@ -187,6 +187,12 @@ impl Draft {
         self
     }
 
+    /// Whether it seldom matters.
+    #[must_use]
+    pub const fn is_minor(&self) -> bool {
+        self.minor
+    }
+
     /// It sends something.
     #[must_use]
     pub const fn sends(mut self, link: Link) -> Self {

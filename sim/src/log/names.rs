@@ -11,6 +11,12 @@ pub struct Names {
 }
 
 impl Names {
+    /// Nobody is known.
+    #[must_use]
+    pub const fn nobody() -> Self {
+        Self { sessions: BTreeMap::new() }
+    }
+
     /// A session belongs to a client.
     pub fn session(&mut self, serial: u64, client: Entity) {
         self.sessions.insert(serial, client);

@@ -91,6 +91,12 @@ fn count_of(n: u64, what: &str) -> String {
 }
 
 fn list<T: Display>(all: impl IntoIterator<Item = T>) -> String {
-    let all: Vec<_> = all.into_iter().map(|one| one.to_string()).collect();
+    const NAMED: usize = 16;
+    let mut all: Vec<_> = all.into_iter().map(|one| one.to_string()).collect();
+    let more = all.len().saturating_sub(NAMED);
+    if more > 0 {
+        all.truncate(NAMED);
+        all.push(format!("{more} more"));
+    }
     if all.is_empty() { "nobody".into() } else { all.join(", ") }
 }

@@ -42,12 +42,25 @@ pub fn explain(file: &TraceFile, named: &str) -> Explained {
         .without
         .filter(|_| dormouse_core::safeguard::ABLATION)
         .map(|safeguard| (safeguard.name().into(), safeguard.sentence().into()));
+    about.facts = vec![
+        (
+            "noticed by".into(),
+            format!("the oracle \"{}\", {} s into the run, in event {}", about.oracle, about.clock, about.events),
+        ),
+        (
+            "run".into(),
+            match about.families.as_str() {
+                "" => format!("seed {}", about.seed),
+                families => format!("seed {}, with {families}", about.seed),
+            },
+        ),
+    ];
     let without = about.without.as_ref().map_or_else(String::new, |(name, _)| format!(" --without {name}"));
     (about.replay, about.explain) = (
         format!("dormouse-sim replay {named}{without}"),
         format!("dormouse-sim explain {named}{without} --html report.html"),
     );
-    let mut report = Report::of_log(&world.log, about, file.to_string());
+    let mut report = Report::of_log(&world.log, crate::world::DAWN, about, file.to_string());
     neighbours(file, &world.log, &mut report);
     Explained::Broken(Box::new(report))
 }

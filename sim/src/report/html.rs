@@ -13,9 +13,8 @@ impl Report {
     pub fn html(&self) -> String {
         let data = serde_json::to_string(self).unwrap_or_else(|why| format!("{{\"error\":\"{why}\"}}"));
         let data = data.replace('<', "\\u003c").replace('\u{2028}', "\\u2028").replace('\u{2029}', "\\u2029");
-        let title = format!("{} is broken for {}", self.heading.promise, self.heading.entity);
         // The data comes last: nothing in it is taken for a place to be filled.
-        PAGE.replace("{{title}}", &escape(&title))
+        PAGE.replace("{{title}}", &escape(&self.heading.title))
             .replace("{{style}}", STYLE)
             .replace("{{script}}", &SCRIPTS.concat())
             .replace("{{text}}", &escape(&self.text()))

@@ -2,6 +2,7 @@
 
 use super::{Entry, clock};
 use crate::log::Log;
+use dormouse_core::time::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -38,19 +39,27 @@ pub struct Step {
 }
 
 /// The machines on the path to the violation, and the one for which a promise broke.
-pub(super) fn around(log: &Log, entries: &[Entry], lanes: &[String], path: &[usize], entity: &str) -> Vec<Machine> {
-    let on_path = |lane: &str| lane == entity || path.iter().any(|n| lanes[entries[*n].l] == lane);
+pub(super) fn around(
+    log: &Log,
+    since: Timestamp,
+    entries: &[Entry],
+    lanes: &[String],
+    path: &[usize],
+    entity: &str,
+) -> Vec<Machine> {
+    // A recording in which nothing breaks has no entity: all its machines are told.
+    let on_path = |lane: &str| entity.is_empty() || lane == entity || path.iter().any(|n| lanes[entries[*n].l] == lane);
     let mut wanted: Vec<_> = lanes.iter().filter(|lane| on_path(lane)).collect();
     wanted.sort_by_key(|lane| lane.as_str() != entity);
-    wanted.into_iter().filter_map(|lane| machine(log, entries, lanes, lane)).collect()
+    wanted.into_iter().filter_map(|lane| machine(log, since, entries, lanes, lane)).collect()
 }
 
-fn machine(log: &Log, entries: &[Entry], lanes: &[String], lane: &str) -> Option<Machine> {
+fn machine(log: &Log, since: Timestamp, entries: &[Entry], lanes: &[String], lane: &str) -> Option<Machine> {
     let mut before: Option<BTreeMap<String, String>> = None;
     let mut steps = Vec::new();
     for state in log.states().filter(|state| state.lane.to_string() == lane) {
         let mut leaves = BTreeMap::new();
-        flatten(&state.value, String::new(), &mut leaves);
+        flatten(&state.value, since, String::new(), &mut leaves);
         if let Some(before) = &before
             && *before != leaves
         {
@@ -80,17 +89,17 @@ fn changes(
 }
 
 /// The leaves of a value by their paths.
-fn flatten(value: &Value, path: String, leaves: &mut BTreeMap<String, String>) {
+fn flatten(value: &Value, since: Timestamp, path: String, leaves: &mut BTreeMap<String, String>) {
     match value {
         Value::Object(fields) if !fields.is_empty() => {
             for (name, field) in fields.iter().filter(|(name, _)| !DULL.contains(&name.as_str())) {
                 let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
-                flatten(field, path, leaves);
+                flatten(field, since, path, leaves);
             }
         }
         Value::Array(items) if items.iter().any(|item| item.is_object() || item.is_array()) => {
             for (n, item) in items.iter().enumerate() {
-                flatten(item, format!("{path}[{n}]"), leaves);
+                flatten(item, since, format!("{path}[{n}]"), leaves);
             }
         }
         Value::Null if path.is_empty() => {
@@ -99,8 +108,8 @@ fn flatten(value: &Value, path: String, leaves: &mut BTreeMap<String, String>) {
         Value::Null => {} // What is not there needs no line.
         Value::Object(_) => {}
         Value::Array(items) if items.is_empty() => {}
-        Value::Number(n) if n.as_u64().is_some_and(is_time) => {
-            let since = n.as_u64().unwrap_or_default().saturating_sub(crate::world::DAWN.micros());
+        Value::Number(n) if n.as_u64().is_some_and(|n| is_time(n, since)) => {
+            let since = n.as_u64().unwrap_or_default().saturating_sub(since.micros());
             leaves.insert(path, format!("{} s", clock(since)));
         }
         Value::String(text) => {
@@ -112,11 +121,11 @@ fn flatten(value: &Value, path: String, leaves: &mut BTreeMap<String, String>) {
     }
 }
 
-/// Whether a number is a time of a simulated world: those begin at a round moment and last for minutes.
-fn is_time(n: u64) -> bool {
-    const MINUTES: u64 = 30 * 60 * 1_000_000;
-    let dawn = crate::world::DAWN.micros();
-    (dawn..dawn + MINUTES).contains(&n)
+/// Whether a number is a time near the run: no other number of a machine is as large as the microseconds since 1970, and a registration
+/// ends a day later.
+fn is_time(n: u64, since: Timestamp) -> bool {
+    const DAYS: u64 = 30 * 24 * 3600 * 1_000_000;
+    (since.micros()..since.micros() + DAYS).contains(&n)
 }
 
 fn cut(text: &str) -> String {

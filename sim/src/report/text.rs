@@ -20,19 +20,23 @@ impl Report {
 
     fn write(&self, out: &mut String) -> fmt::Result {
         let about = &self.heading;
-        wrap(out, "", &format!("{} is broken for {}: {}.", about.promise, about.entity, about.event))?;
-        wrap(out, "", &format!("The promise: {}.", about.sentence))?;
+        wrap(out, "", &format!("{}: {}.", about.title, about.event))?;
+        if !about.sentence.is_empty() {
+            wrap(out, "", &format!("The promise: {}.", about.sentence))?;
+        }
         if let Some((name, what)) = &about.without {
             wrap(out, "", &format!("{name} was switched off: {what}"))?;
         }
-        wrap(
-            out,
-            "",
-            &format!(
-                "Noticed by the oracle \"{}\" {} s into seed {} (event {}).",
-                about.oracle, about.clock, about.seed, about.events
-            ),
-        )?;
+        for (name, value) in &about.facts {
+            wrap(out, &format!("{name:>14}  "), value)?;
+        }
+        if self.is_recording() {
+            self.write_path(out)?;
+            self.write_diagram(out)?;
+            self.write_states(out)?;
+            writeln!(out, "\nSee it again:\n  {}", about.replay)?;
+            return writeln!(out, "As a page:\n  {}", about.explain);
+        }
         self.write_choices(out)?;
         self.write_path(out)?;
         self.write_diagram(out)?;

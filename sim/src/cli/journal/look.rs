@@ -1,7 +1,8 @@
 //! A close look at one segment: what happened around a step, and the machine as it stood.
 
-use super::report::{differs, line};
+use super::report::line;
 use super::{OK, ReplayArgs, VIOLATED};
+use crate::recording::differs;
 use dormouse_journal::journaled::Journaled;
 use dormouse_journal::replay::{Played, Replay};
 use dormouse_journal::segment::Segment;

@@ -1,13 +1,14 @@
 //! What the replay of one segment came to.
 
+use crate::recording::differs;
 use dormouse_journal::digest::Digest;
 use dormouse_journal::header::Header;
 use dormouse_journal::journaled::Journaled;
 use dormouse_journal::record::End;
 use dormouse_journal::redact::{Redaction, wrap};
-use dormouse_journal::replay::{Difference, Played, Replay, Stepped};
+use dormouse_journal::replay::{Played, Replay};
 use dormouse_journal::segment::{Ending, Segment};
-use dormouse_journal::words::{self, short};
+use dormouse_journal::words;
 use serde::Serialize;
 
 /// The outcome of one segment.
@@ -130,30 +131,6 @@ fn state<M: Journaled>(machine: &M) -> u128 {
     let mut digest = Digest::default();
     digest.add(&wrap(machine, &Redaction::default()));
     digest.finish()
-}
-
-/// What differs, in words.
-pub(super) fn differs<M: Journaled>(difference: Difference, stepped: &Stepped<'_, M>) -> String {
-    let cause = stepped.cause_in_words();
-    let (n, at) = (stepped.n, stepped.at);
-    let what = match difference {
-        Difference::NoMachine => "there is no machine at this point of the recording".into(),
-        Difference::Output { index, recorded } => format!(
-            "its output {} of {recorded} was another than it is now: {}",
-            index + 1,
-            stepped.outputs.get(index).map_or_else(String::new, short)
-        ),
-        Difference::Count { recorded } => {
-            format!("{recorded} outputs followed from it, and now {} do", stepped.outputs.len())
-        }
-        Difference::Deadline => {
-            let deadline = stepped.deadline.map_or_else(|| "never".into(), |at| at.to_string());
-            format!(
-                "the outputs are the same, and the machine wanted to be called at another time than now ({deadline})"
-            )
-        }
-    };
-    format!("step {n} at {at} ({cause}): {what}")
 }
 
 /// One line of what happened.

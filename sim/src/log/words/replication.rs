@@ -22,10 +22,13 @@ pub fn replication_input(node: u8, input: &Input) -> Draft {
         _ => {
             let Some((id, words)) = replication_reply(input) else { return draft(What::Answer, "hears".into()) };
             let draft = draft(What::Answer, format!("hears from postgres: {words}")).receives(Link::answer(id));
-            let minor = matches!(
-                input,
-                Input::LeaseRenewed(_) | Input::TablesInspected(_) | Input::Pruned(_) | Input::AttemptNoted(_)
-            );
+            let idle =
+                matches!(input, Input::SourceRead(answer) if answer.reply.as_ref().is_ok_and(|items| is_idle(items)));
+            let minor = idle
+                || matches!(
+                    input,
+                    Input::LeaseRenewed(_) | Input::TablesInspected(_) | Input::Pruned(_) | Input::AttemptNoted(_)
+                );
             if minor { draft.minor() } else { draft }
         }
     }
@@ -160,6 +163,11 @@ pub fn replication_reply(input: &Input) -> Option<(AskId, String)> {
         }
         Input::Started { .. } | Input::Stopping | Input::CoveredWanted { .. } => return None,
     })
+}
+
+/// Whether a read of the stream brought only signs of life.
+pub(super) fn is_idle(items: &[SourceItem]) -> bool {
+    items.iter().all(|item| matches!(item, SourceItem::Keepalive { .. }))
 }
 
 /// What a read of the stream brought.

@@ -1,6 +1,6 @@
 //! What happens outside the machines: in the database, in stores, and to timers.
 
-use super::replication::stream;
+use super::replication::{is_idle, stream};
 use super::{reply, store_request};
 use crate::entity::Entity;
 use crate::log::{Draft, Link, What};
@@ -50,7 +50,8 @@ pub fn answered(whose: Entity, answer: Option<(AskId, String)>, raw: &impl Debug
 #[must_use]
 pub fn streamed(node: u8, id: AskId, items: &Result<Vec<SourceItem>, Failure>) -> Draft {
     let words = format!("answers replication/{node}: {}", reply(items, |items| stream(items)));
-    Draft::new(Entity::Postgres, What::Sent, words).raw(items).sends(Link::answer(id))
+    let draft = Draft::new(Entity::Postgres, What::Sent, words).raw(items).sends(Link::answer(id));
+    if items.as_ref().is_ok_and(|items| is_idle(items)) { draft.minor() } else { draft }
 }
 
 /// A confirmation reaches the slot.

@@ -1,9 +1,10 @@
 /** Everything around the diagram. */
 (() => {
   const about = report.heading;
-  by("kicker").textContent = `${about.promise}: ${about.sentence}`;
+  const recording = !report.trace;
+  by("kicker").textContent = about.promise ? `${about.promise}: ${about.sentence}` : "What the machines were told, and what they said";
   by("event").textContent = `${about.event[0]?.toUpperCase() ?? ""}${about.event.slice(1)}.`;
-  const facts = [["noticed by", `the oracle “${about.oracle}”, ${about.clock} s into the run, in event ${about.events}`], ["run", `seed ${about.seed}${about.families ? `, with ${about.families}` : ""}`]];
+  const facts = [...about.facts];
   if (about.without) facts.unshift(["switched off", `${about.without[0]}: ${about.without[1]}`]);
   by("facts").append(...facts.flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)]));
 
@@ -15,6 +16,8 @@
   by("choices").append(...report.choices.map(({ entry, at, without }) => line(entry,
     ...(at === null ? [] : [make("span", { class: "more" }, `at: ${say(entries[at])}`)]),
     ...(without === null ? [] : [make("span", { class: "more" }, `without it: ${without}`)]))));
+  for (const id of ["s-choices", "s-trace", "previous", "next"]) by(id).hidden = recording;
+  by("violation").hidden = report.violation === null;
   if (!report.choices.length) by("choices").append(make("li", {}, "Nothing but the workload: no fault and no delay."));
   const near = report.path.slice(-14), far = report.path.slice(0, -14);
   by("path").append(...near.map((n) => line(n)));
@@ -46,7 +49,7 @@
 
   by("replay").textContent = about.replay;
   by("trace").textContent = report.trace;
-  by("legend").textContent = "● step   ■ start, end, sleep or waking   ◆ choice   ✕ violation   blue: the way to the violation   red, dashed: never arrives";
+  by("legend").textContent = `● step   ■ start, end, sleep or waking   ◆ choice   ✕ violation   blue: the way to ${recording ? "the last step" : "the violation"}   red, dashed: never arrives`;
   by("table").addEventListener("toggle", ({ target }) => {
     const into = target.querySelector(".scroll");
     if (into.firstChild) return;
