@@ -168,6 +168,7 @@ pub const fn concerns(kind: Kind) -> &'static [Class] {
         | Kind::SilentAlter
         | Kind::Keepalive
         | Kind::ForeignWal => &[Class::Database],
+        Kind::DiskFull => &[Class::Hub, Class::Replication, Class::Database],
         Kind::ClockJump => &[Class::Hub, Class::Replication, Class::Client],
     }
 }

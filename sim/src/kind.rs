@@ -129,6 +129,8 @@ kinds! {
     MoveSlot = 48, "the slot ends up at the end of the WAL (1: it was moved, 2: dropped and created again) with pick {} in";
     /// A host's clock jumps ahead, as that of a machine that was suspended does.
     ClockJump = 49, "the clock jumps ahead by bucket {}:";
+    /// The disk of the database is full for a while.
+    DiskFull = 50, "the disk is full for bucket {} at";
 }
 
 impl subject::Kind for Kind {

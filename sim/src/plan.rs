@@ -141,6 +141,8 @@ families! {
     Jumps = 28 of 8,
     /// The slot is moved.
     MovedSlot = 30 of 8,
+    /// The database's disk is full for a while.
+    DiskFull = 41 of 8,
 }
 
 /// Which families are on.

@@ -6,6 +6,7 @@ mod connection;
 mod cover;
 mod credential;
 mod database;
+mod disk;
 mod event;
 mod fault;
 mod hub;
@@ -99,6 +100,8 @@ pub struct World {
     quiet: Option<quiet::Quiet>,
     /// Since when faults rest in the midst of the run.
     window: Option<Timestamp>,
+    /// Until when the disk of the database is full.
+    disk_full_until: Option<Timestamp>,
     finished: bool,
 }
 
@@ -181,6 +184,7 @@ impl World {
             lives: 0,
             quiet: None,
             window: None,
+            disk_full_until: None,
             finished: false,
             plan,
         };
@@ -233,13 +237,13 @@ impl World {
         match event {
             Event::Timeout { whose, generation } => self.timeout(whose, generation),
             Event::ReplicationAsks { node, life, question, answered } => {
-                self.replication_asks(node, life, *question, answered);
+                self.ask_disk_as_replication(node, life, *question, answered);
             }
             Event::ReplicationHears { node, life, input } => self.replication_hears(node, life, *input),
             Event::StreamGrew { node } => self.stream_grew(node),
             Event::Confirmed { node, stream, lsn } => self.confirmed(node, stream, lsn),
             Event::Nudged => self.postgres.nudge(),
-            Event::HubAsks { hub, life, question, answered } => self.hub_asks(hub, life, *question, answered),
+            Event::HubAsks { hub, life, question, answered } => self.ask_disk_as_hub(hub, life, *question, answered),
             Event::SnapshotCopied { hub, life, ask, begun, answered } => {
                 self.snapshot_copied(hub, life, ask, *begun, answered);
             }

@@ -69,7 +69,7 @@ mod tests {
     fn passing_trouble_and_refusals_are_told_apart() {
         for code in [
             "57P01", "57P03", "08006", "40001", "40P01", "55P03", "55006", "53300", "57014", "42P01", "42704", "42710",
-            "25006",
+            "25006", "53100",
         ] {
             assert!(!is_refusal_code(code), "{code}");
         }

@@ -305,4 +305,24 @@ pub(super) const ALL: &[Scenario] = &[
         promises: &[Converges],
         state: State::Waiting("worlds in which a replicator may halt"),
     },
+    Scenario {
+        name: "disk-full",
+        tells: "the database's disk is full for longer than a lease lasts: pages, greetings and renewals fail while commits go on",
+        promises: &[Complete, Once, Converges],
+        state: State::Held(Held {
+            noticed_by: "history, once, content sum, converges",
+            families: &[Family::DiskFull, Family::Latency],
+            script: Script { transactions: 110, sizes: &[12, 2, 9], ..SCRIPT },
+            rules: &[
+                on(Kind::QuestionLatency, R0).doing("RecordPage").skip(2).times(60).pick(2),
+                on(Kind::DiskFull, Entity::Postgres)
+                    .when(|world, _| world.commits() >= 3 && world.is_mid_transaction())
+                    .times(3)
+                    .pick(3),
+            ],
+            window: &[Probe::DiskFullAtPiece, Probe::DiskFullAtLease],
+            entered_percent: 80,
+            ..HELD
+        }),
+    },
 ];

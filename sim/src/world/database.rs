@@ -462,7 +462,7 @@ macro_rules! failures {
     };
 }
 
-fn replication_failure(question: &replication::Output, why: &str) -> Option<replication::Input> {
+pub(super) fn replication_failure(question: &replication::Output, why: &str) -> Option<replication::Input> {
     failures!(question, why, replication,
         TakeLease => LeaseTaken,
         RenewLease => LeaseRenewed,
@@ -482,7 +482,7 @@ fn replication_failure(question: &replication::Output, why: &str) -> Option<repl
     )
 }
 
-fn hub_failure(question: &hub::Output, why: &str) -> Option<hub::Input> {
+pub(super) fn hub_failure(question: &hub::Output, why: &str) -> Option<hub::Input> {
     failures!(question, why, hub,
         TakeEpoch => EpochTaken,
         JudgePosition => PositionJudged,

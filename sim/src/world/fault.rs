@@ -145,6 +145,7 @@ impl World {
                 pick => self.move_slot(pick == 2),
             }
         }
+        self.disk_faults();
         let weight = self.weight(Family::SilentAlter, per_mille(10));
         let alter = self.choose(Kind::SilentAlter, Entity::Postgres, 5, weight);
         if alter != 0 {
