@@ -14,6 +14,7 @@ mod hostile;
 mod library;
 mod observability;
 mod operations;
+mod outbox;
 mod packaging;
 mod parking;
 mod polling;

@@ -200,6 +200,9 @@ async fn metrics_are_valid_and_say_what_happened() {
     assert_eq!(value("dormouse_lease_held"), 1.0);
     assert_eq!(value("dormouse_database_up"), 1.0);
     assert!(value("dormouse_frames_sent_total") >= 4.0 && value("dormouse_messages_received_total") >= 1.0);
+    assert!(value("dormouse_frames_per_flush_count") >= 1.0 && value("dormouse_frames_per_flush_sum") >= 4.0);
+    assert!(value("dormouse_memory_bytes{kind=\"recent_pages\"}") > 0.0);
+    assert!(value("dormouse_memory_bytes{kind=\"outbox\"}") >= 0.0 && value("dormouse_history_reads_total") >= 0.0);
     assert!(value("dormouse_connections_open") >= 2.0);
     assert!(value("dormouse_covered_lsn") > value("dormouse_head_lsn"));
     assert!(value("process_resident_memory_bytes") > 1e6 && value("process_open_fds") > 5.0);

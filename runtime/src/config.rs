@@ -123,6 +123,10 @@ pub struct Args {
     /// Refuse an address for the rest of a minute in which more wrong credentials than this came from it; 0 means no limit
     #[arg(long, env = "DORMOUSE_FAILURES_PER_MINUTE", default_value_t = 60)]
     pub failures_per_minute: u32,
+    /// The most MiB of frames that may wait for all clients together; beyond, those for whom most waits are let go and told when to
+    /// come back. What several share counts once
+    #[arg(long, env = "DORMOUSE_OUTBOX_MAX_MIB", default_value_t = 512, value_name = "MIB")]
+    pub outbox_max_mib: u32,
     /// Keep copies of snapshots here [default: the system's folder for temporary files]
     #[arg(long, env = "DORMOUSE_SPOOL_DIR")]
     pub spool_dir: Option<PathBuf>,
@@ -161,6 +165,7 @@ impl Args {
             "connections-max",
             "at least one connection is needed to serve anybody",
         );
+        unless(self.outbox_max_mib > 0, "outbox-max-mib", "with no room at all nobody could be sent anything");
         for (key, time) in [
             ("registration-ttl", self.registration_ttl),
             ("greet-timeout", self.greet_timeout),

@@ -16,7 +16,7 @@ use crate::drive::drive;
 use crate::metrics::Metrics;
 use crate::record::Recorder;
 use crate::replication;
-use crate::socket::Outbox;
+use crate::socket::{Budget, Outbox};
 use dormouse_core::ask::Incarnation;
 use dormouse_core::history::Announcement;
 use dormouse_core::hub::{Config, Hub as Machine, Sessions};
@@ -73,6 +73,8 @@ pub struct Surroundings {
     pub metrics: Metrics,
     /// Records them, if they are recorded.
     pub recorder: Option<Recorder>,
+    /// How many bytes may wait for all sockets together.
+    pub budget: Arc<Budget>,
     /// Cancelled, after the sentence was logged, when a hub cannot go on.
     pub defect: CancellationToken,
 }
@@ -91,6 +93,9 @@ pub struct SessionCounts {
     pub awake: Sessions,
     /// Those of sleeping ones.
     pub hibernated: u64,
+    /// How many bytes of recent pages awake hubs keep.
+    #[serde(skip)]
+    pub recent_bytes: u64,
 }
 
 impl Hubs {
@@ -161,6 +166,7 @@ impl Hubs {
             total.awake.catch_up += counts.awake.catch_up;
             total.awake.live += counts.awake.live;
             total.hibernated += counts.hibernated;
+            total.recent_bytes += counts.recent_bytes;
         }
         total
     }

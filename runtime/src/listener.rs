@@ -19,6 +19,7 @@ use crate::heartbeat::Heartbeat;
 use crate::hub::Hubs;
 use crate::metrics::Metrics;
 use crate::replication;
+use crate::socket::Budget;
 use crate::tls::Acceptor;
 use crate::wait::Waiting;
 use axum::Router;
@@ -76,6 +77,8 @@ pub struct Door {
     pub greet_timeout: Duration,
     /// How long a socket may be silent.
     pub silence: Duration,
+    /// How many bytes may wait for all sockets together.
+    pub budget: Arc<Budget>,
     /// Where quiet connections wait.
     pub parking: Parking,
     /// Cancelled when the server goes away.

@@ -11,6 +11,7 @@ use crate::listener::{self, Door, Limits, OperatorAccess, Parking};
 use crate::metrics::Metrics;
 use crate::record::Recorder;
 use crate::replication::{self, Event, Replicator};
+use crate::socket::Budget;
 use crate::source::{Kind, PollSource, StreamSource};
 use crate::tls::Acceptor;
 use crate::wait::Waiting;
@@ -151,6 +152,8 @@ impl Server {
         let (replication_tasks, hub_tasks, connection_tasks) = server_tasks;
         let (closing, defect) = (CancellationToken::new(), CancellationToken::new());
 
+        let flushes = replicator.metrics.hubs.frames_per_flush.clone();
+        let budget = Arc::new(Budget::new((args.outbox_max_mib as usize) << 20, flushes));
         let surroundings = Surroundings {
             clock,
             incarnations: incarnations.clone(),
@@ -159,6 +162,7 @@ impl Server {
             announcements: replicator.announcements.clone(),
             metrics: replicator.metrics.clone(),
             recorder: recorder.clone(),
+            budget: Arc::clone(&budget),
             defect: defect.clone(),
         };
         let hubs = Hubs::start(hub_count(args), &hub_config(args), &surroundings, &hub_tasks);
@@ -198,6 +202,7 @@ impl Server {
         });
         let (parking, arrivals) = Parking::prepare();
         let door = Door {
+            budget,
             parking,
             tls,
             access,

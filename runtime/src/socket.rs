@@ -7,6 +7,7 @@
 //! is the connection, the way to its outbox, and when it was last heard.
 
 mod boundary;
+mod budget;
 mod codec;
 mod frame;
 mod line;
@@ -14,6 +15,7 @@ mod outbox;
 mod pipe;
 mod resting;
 
+pub use budget::Budget;
 pub use frame::{Frame, encode_close, encode_message, encode_text};
 pub use line::Line;
 pub use outbox::{Outbox, Overflow};
@@ -24,7 +26,6 @@ use async_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 use bytes::Bytes;
 use codec::Codec;
 use dormouse_core::hub::ClosedReason;
-use dormouse_core::wire::Format;
 use pipe::Pipe;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -79,14 +80,14 @@ pub struct Patience {
 }
 
 impl<S: Line> Socket<S> {
-    /// Takes over a connection after its upgrade, which agreed on a format; `read_ahead` came with the request.
-    pub fn new(stream: S, read_ahead: Vec<u8>, format: Format, patience: Patience) -> Self {
+    /// Takes over a connection after its upgrade, which agreed on the outbox's format; `read_ahead` came with the request.
+    pub fn new(stream: S, read_ahead: Vec<u8>, outbox: Outbox, patience: Patience) -> Self {
         let now = Instant::now();
         let pipe = Pipe::new(stream, &read_ahead);
         let socket = Self {
             pipe,
             codec: Codec::new(read_ahead),
-            outbox: Arc::new(Outbox::new(format)),
+            outbox: Arc::new(outbox),
             heard_at: now,
             busy_at: now,
             patience,

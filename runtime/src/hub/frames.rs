@@ -19,6 +19,8 @@ pub(super) struct Frames {
     bytes: usize,
     /// How many messages were encoded, since that was last asked.
     encoded: u64,
+    /// How many frames of pages and chunks were sent again as they were kept, since that was last asked.
+    reused: u64,
 }
 
 #[derive(Debug)]
@@ -47,6 +49,7 @@ impl Frames {
             Kept::Frame(recent, frame) if *of == format && Arc::ptr_eq(recent, message) => Some(frame.clone()),
             _ => None,
         });
+        self.reused += u64::from(known.is_some());
         let frame = known.unwrap_or_else(|| {
             let frame = encode_message(message, format);
             self.encoded += 1;
@@ -63,6 +66,7 @@ impl Frames {
             Kept::Chunk(recent, body) if *of == format && Arc::ptr_eq(recent, chunk) => Some(body.clone()),
             _ => None,
         });
+        self.reused += u64::from(known.is_some());
         known.unwrap_or_else(|| {
             let body = ChunkBody::new(chunk, format);
             self.encoded += 1;
@@ -78,9 +82,14 @@ impl Frames {
         std::mem::take(&mut self.encoded)
     }
 
+    /// How many kept frames were sent again since this was last asked.
+    pub(super) fn take_reused(&mut self) -> u64 {
+        std::mem::take(&mut self.reused)
+    }
+
     /// Forgets all frames, as when the machine sleeps.
     pub(super) fn clear(&mut self) {
-        *self = Self { encoded: self.encoded, ..Self::default() };
+        *self = Self { encoded: self.encoded, reused: self.reused, ..Self::default() };
     }
 
     fn keep(&mut self, kept: Kept, format: Format) {

@@ -178,7 +178,10 @@ impl Host for HubHost {
             }
             Output::TakeSnapshot(ask) => self.ask(ask, async |db, q| db.take_snapshot(q).await, Input::SnapshotTaken),
             Output::ReadChunk(ask) => self.ask(ask, async |db, q| db.read_chunk(q).await, Input::ChunkRead),
-            Output::ReadHistory(ask) => self.ask(ask, async |db, q| db.read_history(q).await, Input::HistoryRead),
+            Output::ReadHistory(ask) => {
+                self.surroundings.metrics.hubs.history_reads.inc();
+                self.ask(ask, async |db, q| db.read_history(q).await, Input::HistoryRead);
+            }
             Output::ReadHead(ask) => self.ask(ask, async |db, q| db.read_head(q).await, Input::HeadRead),
             Output::SavePositions(ask) => {
                 self.ask(ask, async |db, q| db.save_positions(q).await, Input::PositionsSaved);
@@ -196,13 +199,19 @@ impl Host for HubHost {
         if machine.is_none() {
             self.frames.clear();
         }
+        let reused = self.frames.take_reused();
+        if reused > 0 {
+            self.surroundings.metrics.hubs.reused.inc_by(reused);
+        }
         self.tally.settle(machine.is_some(), self.frames.take_encoded(), self.surroundings.clock.now());
         for look in self.looking.drain(..) {
             look.answer(machine, &self.sockets);
         }
         for reply in self.counting.drain(..) {
             let counts = match machine {
-                Some(machine) => SessionCounts { awake: machine.sessions(), hibernated: 0 },
+                Some(machine) => {
+                    SessionCounts { awake: machine.sessions(), hibernated: 0, recent_bytes: machine.ring_bytes() }
+                }
                 None => SessionCounts { hibernated: self.sockets.len() as u64, ..SessionCounts::default() },
             };
             let _ = reply.send(counts); // Whoever asked may have gone.
@@ -234,7 +243,13 @@ impl HubHost {
             let Some(entry) = sockets.get_mut(*session) else { continue }; // It closed while the hub worked for it.
             let frame = frames.of(message, entry.outbox.format(), sessions.len() > 1);
             bytes += frame.len();
-            if entry.outbox.push(frame).is_err() {
+            let pushed = entry.outbox.push(frame, sessions.len());
+            if pushed.is_ok() && surroundings.budget.is_exceeded() {
+                let gone = surroundings.budget.relieve(&entry.outbox);
+                tracing::warn!(gone, "more waits for all clients than may: those for whom most waits are let go");
+                (0..gone).for_each(|_| surroundings.metrics.refused(FaultCode::Unavailable));
+            }
+            if pushed.is_err() {
                 tracing::warn!(%session, "a client that acknowledges without reading is closed");
                 surroundings.metrics.refused(FaultCode::TooSlow);
                 entry.outbox.close([encode_close(Some(FaultCode::TooSlow))]); // Its task tells us that it is gone.

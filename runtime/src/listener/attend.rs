@@ -5,7 +5,7 @@ use super::parking::Parked;
 use super::{Door, Place};
 use crate::access::Proof;
 use crate::hub::{Event, Hub};
-use crate::socket::{Heard, Line, Patience, Socket, encode_close, encode_message};
+use crate::socket::{Heard, Line, Outbox, Patience, Socket, encode_close, encode_message};
 use dormouse_core::fault::{FaultCode, Malformed, PeerFault};
 use dormouse_core::hub::ClosedReason;
 use dormouse_core::limits::CLIENT_FRAME_BYTES_MAX;
@@ -76,7 +76,7 @@ fn patience(door: &Door) -> Patience {
 /// From the first frame until the client's hub has taken the greeting.
 async fn receive<S: Line>(door: &Door, peer: IpAddr, upgraded: Upgraded<S>) -> Option<(Socket<S>, Guest)> {
     let Upgraded { stream, read_ahead, format, proof } = upgraded;
-    let mut socket = Socket::new(stream, read_ahead, format, patience(door));
+    let mut socket = Socket::new(stream, read_ahead, Outbox::new(format, Arc::clone(&door.budget)), patience(door));
     match Box::pin(greet(door, &mut socket, proof)).await {
         Ok(guest) => Some((socket, guest)),
         Err(fault) => {

@@ -108,10 +108,12 @@ pub(super) async fn metrics(State(door): State<Arc<Door>>) -> ([(HeaderName, &'s
     const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     let report = door.replication.borrow().clone();
     let (source, sessions, judged) = tokio::join!(source(&door), count(&door), door.heartbeat.judge());
+    let sessions = sessions.unwrap_or_default();
     door.metrics.gauges.set(&Sample {
         report: &report,
         source: source.as_ref(),
-        sessions: sessions.unwrap_or_default(),
+        sessions,
+        memory: [("outbox", door.budget.used() as u64), ("recent_pages", sessions.recent_bytes)],
         spools: (door.database.spools(), door.database.spool_bytes()),
         connections: door.database.connections(),
         progress_age: door.heartbeat.progress_age(),

@@ -16,6 +16,10 @@ pub struct HubCounts {
     pub bytes: Counter,
     /// Messages encoded: fewer than frames, as far as these are shared.
     pub encoded: Counter,
+    /// Frames of pages and chunks sent to one more session as they were kept.
+    pub reused: Counter,
+    /// Pages read from history, each for all sessions that wait at its place.
+    pub history_reads: Counter,
     /// Messages of clients.
     pub received: Counter,
     /// Backfills whose first part was sent.
@@ -34,6 +38,8 @@ pub struct HubCounts {
     pub commit_to_sent: Histogram,
     /// From a commit to an acknowledgement of its place, in seconds.
     pub commit_to_acked: Histogram,
+    /// How many frames leave a socket together.
+    pub frames_per_flush: Histogram,
     resyncs: Family<Resync, Counter>,
 }
 
@@ -54,6 +60,9 @@ impl HubCounts {
             counter("sent_bytes", "Bytes of the frames handed to sockets"),
         );
         let encoded = counter("frames_encoded", "Messages encoded; what several recipients share is encoded once");
+        let reused =
+            counter("frames_reused", "Frames kept from an earlier session, as of a page that clients catch up with");
+        let history_reads = counter("history_reads", "Pages read from history, each for all who wait at its place");
         let received = counter("messages_received", "Messages received from clients, greetings and pings excluded");
         let backfills_started = counter("backfills_started", "First parts of backfills sent");
         let backfills_completed = counter("backfills_completed", "Last parts of backfills sent");
@@ -80,10 +89,19 @@ impl HubCounts {
             "From the commit time by Postgres' clock until a client's acknowledgement of that place by this host's clock, skew included",
             commit_to_acked.clone(),
         );
+        let frames_per_flush = Histogram::new(exponential_buckets(1.0, 2.0, 12));
+        registry.register(
+            "frames_per_flush",
+            "How many frames, the greater ones in two parts, were handed to a connection together",
+            frames_per_flush.clone(),
+        );
         Self {
+            frames_per_flush,
             frames,
             bytes,
             encoded,
+            reused,
+            history_reads,
             received,
             backfills_started,
             backfills_completed,

@@ -27,6 +27,8 @@ pub struct Sample<'a> {
     pub sessions: SessionCounts,
     /// How many spools are on the disk, and their bytes.
     pub spools: (usize, u64),
+    /// Memory that is bounded, in bytes, by kind.
+    pub memory: [(&'static str, u64); 2],
     /// Of each pool its name, the open connections, and those in use.
     pub connections: [(&'static str, usize, usize); 2],
     /// How long ago progress was seen; `None`: never.
@@ -54,12 +56,18 @@ pub struct Gauges {
     progress_age: FloatGauge,
     connections_open: Family<Pool, Gauge>,
     connections_in_use: Family<Pool, Gauge>,
+    memory: Family<Kind, Gauge>,
     process: ProcessGauges,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Phase {
     phase: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Kind {
+    kind: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -89,6 +97,12 @@ impl Gauges {
         let (connections_open, connections_in_use) = (Family::default(), Family::default());
         registry.register("pool_connections_open", "Connections to Postgres that a pool has", connections_open.clone());
         registry.register("pool_connections_in_use", "Of those, the ones in use", connections_in_use.clone());
+        let memory = Family::default();
+        registry.register(
+            "memory_bytes",
+            "Memory that grows with what clients do, by kind: frames that wait for sockets, recent pages of hubs",
+            memory.clone(),
+        );
         let progress_age = FloatGauge::default();
         registry.register(
             "progress_age_seconds",
@@ -120,6 +134,7 @@ impl Gauges {
             progress_age,
             connections_open,
             connections_in_use,
+            memory,
             process,
         }
     }
@@ -142,6 +157,9 @@ impl Gauges {
         for (pool, open, in_use) in sample.connections {
             self.connections_open.get_or_create(&Pool { pool }).set(signed(open as u64));
             self.connections_in_use.get_or_create(&Pool { pool }).set(signed(in_use as u64));
+        }
+        for (kind, bytes) in sample.memory {
+            self.memory.get_or_create(&Kind { kind }).set(signed(bytes));
         }
         self.spools.set(signed(sample.spools.0 as u64));
         self.spool_bytes.set(signed(sample.spools.1));

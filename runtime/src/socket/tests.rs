@@ -14,7 +14,7 @@ type Peer = WebSocketStream<TokioAdapter<DuplexStream>>;
 
 async fn open(silence: Duration) -> (Socket<DuplexStream>, Peer) {
     let (near, far) = tokio::io::duplex(1 << 16);
-    let socket = Socket::new(near, Vec::new(), Format::Json, Patience { silence, quiet: None });
+    let socket = Socket::new(near, Vec::new(), Outbox::default(), Patience { silence, quiet: None });
     (socket, WebSocketStream::from_raw_socket(TokioAdapter::new(far), Role::Client, None).await)
 }
 
@@ -26,7 +26,7 @@ async fn frames_arrive_whole_and_in_order() {
     let outbox = Arc::clone(socket.outbox());
     let texts: Vec<_> = [1, 10, 125, 126, 70_000, 200_000, 5].map(|length| "x".repeat(length)).into();
     for text in &texts {
-        outbox.push(encode_text(text)).expect("little waits");
+        outbox.push(encode_text(text), 1).expect("little waits");
     }
     let task = tokio::spawn(async move { socket.next().await });
     for text in &texts {
@@ -79,7 +79,7 @@ async fn what_is_no_message_is_named() {
 
     let (mut near, mut socket) = {
         let (near, far) = tokio::io::duplex(1 << 16);
-        (near, Socket::new(far, Vec::new(), Format::Json, Patience { silence: LONG, quiet: None }))
+        (near, Socket::new(far, Vec::new(), Outbox::default(), Patience { silence: LONG, quiet: None }))
     };
     near.write_all(b"GET / HTTP/1.1\r\n\r\n").await.expect("open");
     assert!(matches!(socket.next().await, Heard::Garbage(_)));
@@ -89,7 +89,7 @@ async fn what_is_no_message_is_named() {
 async fn the_last_frames_reach_a_peer_that_still_sends() {
     let (mut socket, mut peer) = open(LONG).await;
     let outbox = Arc::clone(socket.outbox());
-    outbox.push(encode_text("last page")).expect("little waits");
+    outbox.push(encode_text("last page"), 1).expect("little waits");
     outbox.close([encode_text("fault"), encode_close(Some(FaultCode::Replaced))]);
     peer.send(Message::text("late")).await.expect("open");
     let finished = tokio::spawn(async move {
@@ -110,7 +110,7 @@ async fn the_last_frames_reach_a_peer_that_still_sends() {
 #[tokio::test]
 async fn a_peer_that_never_reads_is_left_behind() {
     let (socket, peer) = open(LONG).await;
-    socket.outbox().push(encode_text(&"x".repeat(1 << 20))).expect("little waits");
+    socket.outbox().push(encode_text(&"x".repeat(1 << 20)), 1).expect("little waits");
     let started = Instant::now();
     socket.finish().await;
     assert!(started.elapsed() >= LINGER);

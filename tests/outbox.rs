@@ -1,0 +1,52 @@
+//! What waits for all clients together is bounded: who reads nothing is let go, and the others notice nothing.
+
+use crate::support::{PATIENCE, Raw, Site, http};
+use dormouse_core::change::Scope;
+use dormouse_core::session::ClientId;
+use dormouse_core::wire::{ClientMessage, Hello, Resume, ServerMessage};
+use std::time::Instant;
+
+/// Each of these bytes takes six in JSON: a window of them is more than two sockets' buffers hold.
+const WIDE: &str = "create table wide (id int primary key, text text); \
+                    insert into wide select n, repeat(chr(1), 100000) from generate_series(1, 60) n";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_reads_nothing_is_let_go_when_too_much_waits_for_all() {
+    let site = Site::start_with(WIDE, &[], &["--outbox-max-mib", "1"]).await;
+    let mut slow = Raw::dial(site.server.port()).await;
+    slow.say(&ClientMessage::Hello(Hello {
+        client: ClientId::new("slow").expect("valid"),
+        instance: Some(1),
+        attempt: 1,
+        token: None,
+        scope: Scope::All,
+        resume: Resume::Nothing,
+    }))
+    .await;
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let metrics = http::get(site.server.port(), "/metrics", &[]).await.body;
+        if metrics.contains("dormouse_refusals_total{code=\"unavailable\"} 1") {
+            let waits = metrics.lines().find_map(|line| line.strip_prefix("dormouse_memory_bytes{kind=\"outbox\"} "));
+            let waits: usize = waits.and_then(|bytes| bytes.parse().ok()).expect("it is counted");
+            assert!(waits <= 1 << 20, "{waits} bytes wait");
+            break;
+        }
+        assert!(Instant::now() < until, "it is not let go: {metrics}");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    let mut told = None;
+    while let Some(message) = slow.next().await {
+        if let ServerMessage::Fault(fault) = message {
+            told = Some(fault);
+        }
+    }
+    // The last frames come behind what the kernel holds, if it is read in time.
+    if let Some(fault) = told {
+        assert!(fault.code.worth_retrying() && fault.message.contains("connect again in"), "{fault:?}");
+    }
+    site.execute("delete from wide where id > 5; update wide set text = 'short'").await;
+    let quick = site.live_client("quick").await;
+    assert_eq!(quick.status().borrow().welcomes, 1, "others are served");
+    site.verify().await;
+}
