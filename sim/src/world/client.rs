@@ -44,6 +44,8 @@ pub(super) struct ClientHost {
     attempts: Option<(u64, u64)>,
     /// Whether the last message made it ask its application for another credential.
     wants_credential: bool,
+    /// Whether its application gave it one since it dialled: then it may come back with that.
+    credential_came: bool,
 }
 
 impl World {
@@ -100,6 +102,8 @@ impl World {
             Input::Received { message: Ok(ServerMessage::Fault(fault)), .. } => Some(fault.code),
             _ => None,
         };
+        let came = self.clients[client as usize].credential_came;
+        self.clients[client as usize].credential_came |= matches!(input, Input::CredentialProvided { .. });
         let Some(machine) = &mut self.clients[client as usize].machine else { return };
         let was = machine.phase();
         machine.handle(now, input);
@@ -113,7 +117,8 @@ impl World {
         self.clients[client as usize].wants_credential = false;
         self.pump_client(client);
         let host = &self.clients[client as usize];
-        if fault == Some(FaultCode::Expired) && ended && host.machine.is_some() && !host.wants_credential {
+        let helpless = !host.wants_credential && !came;
+        if fault == Some(FaultCode::Expired) && ended && host.machine.is_some() && helpless {
             let event = "its credential ran out, and it asks its application for no other".into();
             self.violate(Promise::Converges, "credential wanted", Entity::Client(client), event);
         }
@@ -168,7 +173,10 @@ impl World {
     fn carry_client(&mut self, client: u8, output: Output) {
         let life = self.clients[client as usize].life;
         match output {
-            Output::Dial { socket } => self.dials(client, life, socket),
+            Output::Dial { socket } => {
+                self.clients[client as usize].credential_came = false;
+                self.dials(client, life, socket);
+            }
             Output::Send { socket, message } => {
                 let Some(id) = self.network.of_client(client, life, socket) else { return };
                 self.client_says(client, &message);
