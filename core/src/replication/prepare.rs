@@ -40,6 +40,19 @@ fn break_in_continuity(source: &SourceState, progress: &Progress) -> Option<Stri
         .then(|| format!("the replication slot stands at {}, but history ends at {covered}", slot.confirmed))
 }
 
+/// What was announced is in history for ever, unless the database was restored from a copy, or failed over to a standby that lacked
+/// the end of it. Evidence and slot may be those of before, and clients show what no longer is.
+fn went_back(progress: &Progress, outside: &Outside) -> Option<String> {
+    let (found, told) = (&progress.head.waypoint, &outside.announced?.waypoint);
+    let lost = told.position > found.position || (told.position == found.position && told.xid != found.xid);
+    (found.era == told.era && lost).then(|| {
+        format!(
+            "history ends at {} xid {} and {} xid {} was announced: the database was restored",
+            found.position, found.xid, told.position, told.xid
+        )
+    })
+}
+
 impl Replication {
     /// Begins, or begins again, with what the lease's holder must know.
     pub(super) fn prepare(&mut self, tenure: Tenure) {
@@ -80,7 +93,7 @@ impl Replication {
             let Step::Loading(source) = step else { return Ok(Phase::Preparing(tenure, step)) };
             let reason = match &progress {
                 None => Some("the first era".into()),
-                Some(progress) => break_in_continuity(&source, progress),
+                Some(progress) => break_in_continuity(&source, progress).or_else(|| went_back(progress, outside)),
             };
             let step = match (reason, progress, &source.slot) {
                 (None, Some(progress), Some(slot)) => {

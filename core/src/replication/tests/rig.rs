@@ -65,6 +65,11 @@ impl Rig {
         rig
     }
 
+    /// What was written down.
+    pub fn log(&self) -> &str {
+        &self.log
+    }
+
     /// The answer to the oldest open question of its kind.
     fn answer<Q: Question>(&mut self, kind: &'static str, reply: Reply<Q>) -> Answer<Q> {
         let id = self.open.get_mut(kind).and_then(VecDeque::pop_front);

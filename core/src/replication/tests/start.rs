@@ -226,6 +226,19 @@ fn a_slot_that_is_replaced_before_the_stream_holds_it_is_noticed() {
 }
 
 #[test]
+fn a_history_that_lost_what_was_announced_begins_an_era() {
+    for (found, ends) in [(head(4, 80, 6), "0/4 xid 80"), (head(8, 91, 0x10), "0/8 xid 91")] {
+        let mut rig = Rig::streaming(small());
+        rig.run(&[Fact::Read(unavailable()), ms(200), inspected(Some(6)), loaded(found)]);
+        let said = format!("history ends at {ends} and 0/8 xid 90 was announced: the database was restored");
+        assert!(rig.log().contains(&said), "{}", rig.log());
+    }
+    let mut rig = Rig::streaming(small());
+    rig.run(&[Fact::Read(unavailable()), ms(200), inspected(Some(6)), loaded(head(0x14, 95, 0x16))]);
+    assert!(rig.log().contains("start stream"), "one that grew is continued: {}", rig.log());
+}
+
+#[test]
 fn tables_that_changed_meanwhile_raise_the_schema_before_the_stream_starts() {
     let Fact::Inspected(Ok(Fenced::Done(mut state))) = inspected(Some(0x10)) else { unreachable!("built so") };
     state.fingerprints = tables(&["id", "new"]);
