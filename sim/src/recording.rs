@@ -1,8 +1,8 @@
 //! Flight recordings of production: where their segments are, and what happened in them as a report that people can read.
 //!
 //! A recording holds what each machine was told. Driving the machines again gives what they said, so nothing else is needed to
-//! draw who did what: [`tell`] looks through all segments once for trouble ([`survey`]), and once more for what happened before
-//! it ([`film`]), and puts that in the words of the simulator's own reports ([`spoken`]).
+//! draw who did what: [`tell`] looks through all segments once for trouble (`survey`), and once more for what happened before
+//! it (`film`), and puts that in the words of the simulator's own reports (`spoken`).
 
 mod cast;
 mod film;
