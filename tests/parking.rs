@@ -254,7 +254,9 @@ async fn a_parked_session_whose_credential_is_taken_back_is_closed() {
 async fn hub_and_sockets_sleep_and_wake() {
     let site = Site::start_with(ITEMS, &[], &["--hibernate-after", "1s"]).await;
     let client = site.live_client("sleeper").await;
-    let mut raw = live(&site, "raw", client.status().borrow().shown.expect("live")).await;
+    // Not within the call: a status that is borrowed while others are waited for keeps the client from its next one.
+    let shown = client.status().borrow().shown.expect("live");
+    let mut raw = live(&site, "raw", shown).await;
     eventually("all sleep", async || {
         let metrics = http::get(site.server.port(), "/metrics", &[]).await.body;
         metrics.contains("dormouse_connections_parked 2")
