@@ -11,7 +11,7 @@ use dormouse_journal::scribe::Scribe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A step is on its way to the disk after this time at the latest: so much of a recording may be lost with the process.
 const FLUSH_AFTER: Duration = Duration::from_millis(50);
@@ -48,21 +48,28 @@ impl<M: Journaled> Writer<M> {
     }
 
     pub(super) fn run(mut self, notes: &Receiver<Note<M>>) {
+        let mut due = None;
         loop {
+            // What waits longest is stored in time, however much follows it; a full block is stored at once.
             let waits = self.open.as_ref().is_some_and(|open| open.scribe.waits());
-            // The time runs from the first record that waits only if nothing follows it; a full block is stored at once.
-            let received = if waits { notes.recv_timeout(FLUSH_AFTER) } else { notes.recv().map_err(Into::into) };
+            due = waits.then(|| due.unwrap_or_else(|| Instant::now() + FLUSH_AFTER));
+            let received = match due {
+                Some(due) => notes.recv_timeout(due.saturating_duration_since(Instant::now())),
+                None => notes.recv().map_err(Into::into),
+            };
             match received {
                 Ok(note) => {
                     let written = self.on_note(note);
                     self.shared.notes.fetch_sub(1, Relaxed);
                     self.judge(written);
                 }
-                Err(RecvTimeoutError::Timeout) => {
-                    let written = self.open.as_mut().map_or(Ok(()), Open::store_all);
-                    self.judge(written);
-                }
+                Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
+            }
+            if due.is_some_and(|due| Instant::now() >= due) {
+                due = None;
+                let written = self.open.as_mut().map_or(Ok(()), Open::store_all);
+                self.judge(written);
             }
         }
         let written = self.close(End::Finished);
