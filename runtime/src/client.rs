@@ -265,6 +265,8 @@ impl<S: Store> Client<S> {
     }
 
     /// What is known of the client now; to be watched, too.
+    ///
+    /// What is borrowed of it must be given back before anything else is waited for: the client cannot say what comes next meanwhile.
     #[must_use]
     pub fn status(&self) -> watch::Receiver<Status> {
         self.status.clone()
