@@ -1,10 +1,9 @@
 //! What waits for all clients together is bounded: who reads nothing is let go, and the others notice nothing.
 
-use crate::support::{PATIENCE, Raw, Site, http};
+use crate::support::{Raw, Site, eventually, http};
 use dormouse_core::change::Scope;
 use dormouse_core::session::ClientId;
 use dormouse_core::wire::{ClientMessage, Hello, Resume, ServerMessage};
-use std::time::Instant;
 
 /// Each of these bytes takes six in JSON: a window of them is more than two sockets' buffers hold.
 const WIDE: &str = "create table wide (id int primary key, text text); \
@@ -23,18 +22,13 @@ async fn who_reads_nothing_is_let_go_when_too_much_waits_for_all() {
         resume: Resume::Nothing,
     }))
     .await;
-    let until = Instant::now() + PATIENCE;
-    loop {
-        let metrics = http::get(site.server.port(), "/metrics", &[]).await.body;
-        if metrics.contains("dormouse_refusals_total{code=\"unavailable\"} 1") {
-            let waits = metrics.lines().find_map(|line| line.strip_prefix("dormouse_memory_bytes{kind=\"outbox\"} "));
-            let waits: usize = waits.and_then(|bytes| bytes.parse().ok()).expect("it is counted");
-            assert!(waits <= 1 << 20, "{waits} bytes wait");
-            break;
-        }
-        assert!(Instant::now() < until, "it is not let go: {metrics}");
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
+    let metrics = async || http::get(site.server.port(), "/metrics", &[]).await.body;
+    eventually("it is let go", async || metrics().await.contains("dormouse_refusals_total{code=\"unavailable\"} 1"))
+        .await;
+    let metrics = metrics().await;
+    let waits = metrics.lines().find_map(|line| line.strip_prefix("dormouse_memory_bytes{kind=\"outbox\"} "));
+    let waits: usize = waits.and_then(|bytes| bytes.parse().ok()).expect("it is counted");
+    assert!(waits <= 1 << 20, "{waits} bytes wait");
     let mut told = None;
     while let Some(message) = slow.next().await {
         if let ServerMessage::Fault(fault) = message {

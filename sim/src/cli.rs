@@ -408,7 +408,8 @@ fn find_run(named: &str, without: Option<&str>) -> Result<TraceFile, String> {
 
 /// A time as machines print it: seconds since 1970, with up to six places behind the point.
 fn time(text: &str) -> Result<Timestamp, String> {
-    let (seconds, rest) = text.trim_end_matches('s').split_once('.').unwrap_or((text, ""));
+    let text = text.trim_end_matches('s');
+    let (seconds, rest) = text.split_once('.').unwrap_or((text, ""));
     let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
     let micros = format!("{rest:0<6}");
     let whole = seconds.parse::<u64>().ok().and_then(|seconds| seconds.checked_mul(1_000_000));

@@ -72,6 +72,13 @@ impl Driven {
         self.tell(Input::Announced(Arc::new(Announcement { after, head, page: Some(Arc::new(page)) })));
     }
 
+    /// An announcement without a page.
+    fn announce_nothing(&mut self) {
+        let (after, head) = (Position::default(), Head { waypoint: Waypoint::default(), covered: Lsn(self.announced) });
+        self.announced += 1;
+        self.tell(Input::Announced(Arc::new(Announcement { after, head, page: None })));
+    }
+
     /// Until the writer has written all, so that a test does not depend on how fast it is.
     fn rest(&self) {
         while self.lane.waits() > 0 {
@@ -111,6 +118,23 @@ fn assert_faithful(segments: &[Segment<Hub>]) {
             }
         }
     }
+}
+
+#[test]
+fn what_is_recorded_is_stored_while_more_follows() {
+    // One step every 5 ms, longer than anything may wait and shorter than what fills a block.
+    const STEPS: usize = 200;
+    let dir = tempfile::tempdir().expect("a folder");
+    let recorder = start(dir.path(), 1);
+    let mut driven = Driven::new(&recorder);
+    driven.rest();
+    let began = bytes(dir.path());
+    let stored = (0..STEPS).any(|_| {
+        driven.announce_nothing();
+        std::thread::sleep(Duration::from_millis(5));
+        bytes(dir.path()) > began
+    });
+    assert!(stored, "a server that is killed now loses {STEPS} steps");
 }
 
 #[tokio::test]

@@ -24,6 +24,8 @@ pub(super) struct Film {
     pub(super) cast: Cast,
     /// The hubs of the process.
     pub(super) hubs: Vec<u8>,
+    /// How many steps there are up to the last that is shown.
+    pub(super) steps: usize,
     /// How many earlier steps are not shown.
     pub(super) left_out: usize,
 }
@@ -103,7 +105,8 @@ pub(super) fn of(survey: &Survey, until: Option<Timestamp>) -> Result<Film, Stri
         states_from: survey.times[steps.saturating_sub(STATES_MAX)],
         trouble,
     };
-    let mut film = Film { left_out: survey.times.partition_point(|at| at < shown), ..Film::default() };
+    let left_out = survey.times.partition_point(|at| at < shown);
+    let mut film = Film { steps, left_out, ..Film::default() };
     for (file, header) in &survey.segments {
         let lane = match (header.kind, header.lane.rsplit_once('/')) {
             (Kind::Replication, _) => Entity::Replication(0),

@@ -3,9 +3,9 @@
 //! The recording holds what reached the machines and what left them. Of clients and database it knows only that: what a hub sends
 //! stands at the client when it is handed to the socket, a question at the database when it is asked, and its answer when it is heard.
 
+use super::Told;
 use super::film::{Film, Happened, Scene};
 use super::survey::{Survey, name};
-use super::{STEPS_MAX, Told};
 use crate::entity::Entity;
 use crate::log::words;
 use crate::log::{Draft, Link, Log, Names, What};
@@ -48,16 +48,11 @@ fn heading(path: &Path, survey: &Survey, film: &Film) -> Heading {
         explain: format!("dormouse-sim explain {dir} --html report.html"),
         ..Heading::default()
     };
-    let steps = survey.times.len();
-    about.event = match steps {
-        steps if steps > STEPS_MAX => {
-            format!(
-                "every one of its {steps} steps led to the same outputs again; the last {} are told",
-                film.scenes.len()
-            )
-        }
-        steps => format!("every one of its {steps} steps led to the same outputs again"),
-    };
+    let (steps, by_then) = (film.steps, if film.steps < survey.times.len() { " by then" } else { "" });
+    about.event = format!("every one of its {steps} steps{by_then} led to the same outputs again");
+    if film.left_out > 0 {
+        about.event += &format!("; the last {} are told", steps - film.left_out);
+    }
     if let Some((scene, trouble)) = film.scenes.iter().find_map(|scene| Some((scene, scene.trouble.as_ref()?))) {
         (about.promise, about.sentence) = match trouble.invariant {
             true => (Promise::Invariant.to_string(), sentence(Promise::Invariant).into()),
@@ -167,7 +162,7 @@ impl Speaker<'_> {
     fn hub_hears(&mut self, hub: u8, input: Option<&hub::Input>) {
         let lane = Entity::Hub(hub);
         let Some(input) = input else { return self.log.add(|_| words::timer(lane)) };
-        let hears = |log: &Log| words::hub_input(hub, input, log.known());
+        let hears = words::hub_input(hub, input, self.log.known());
         match input {
             hub::Input::Received { session, message } => {
                 if let Some(client) = self.film.cast.lane(hub, *session) {
@@ -190,25 +185,25 @@ impl Speaker<'_> {
             }
             _ => {
                 if let Some(answer) = words::hub_reply(input) {
-                    let minor = hears(&self.log).is_minor();
+                    let minor = hears.is_minor();
                     self.log.add(|_| words::answered(lane, Some(answer), &"", true, minor));
                 }
             }
         }
-        let hears = hears(&self.log);
         self.log.add(|_| hears);
     }
 
     fn hub_says(&mut self, hub: u8, output: &hub::Output) {
         let lane = Entity::Hub(hub);
-        self.log.add(|names| words::hub_output(hub, output, names));
+        let says = words::hub_output(hub, output, self.log.known());
+        let minor = says.is_minor();
+        self.log.add(|_| says);
         match output {
             hub::Output::Send { to: Recipients::One(to), message } => self.hub_sends(hub, &[*to], message),
             hub::Output::Send { to: Recipients::Many(to), message } => self.hub_sends(hub, to, message),
             hub::Output::WantCovered { lsn } => self.log.sends(lane, || Link::Covered(0, *lsn)),
             _ => {
                 if let Some(question) = words::hub_question(output) {
-                    let minor = words::hub_output(hub, output, self.log.known()).is_minor();
                     self.log.add(|_| words::asked(lane, Some(question), &"", minor));
                 }
             }

@@ -30,14 +30,9 @@ impl Report {
         for (name, value) in &about.facts {
             wrap(out, &format!("{name:>14}  "), value)?;
         }
-        if self.is_recording() {
-            self.write_path(out)?;
-            self.write_diagram(out)?;
-            self.write_states(out)?;
-            writeln!(out, "\nSee it again:\n  {}", about.replay)?;
-            return writeln!(out, "As a page:\n  {}", about.explain);
+        if !self.is_recording() {
+            self.write_choices(out)?;
         }
-        self.write_choices(out)?;
         self.write_path(out)?;
         self.write_diagram(out)?;
         self.write_parting(out)?;
