@@ -47,12 +47,18 @@ impl Replication {
         Self { phase: Phase::Idle, outside: Outside::new(config) }
     }
 
+    /// What it is doing.
+    #[must_use]
+    pub const fn phase(&self) -> PhaseName {
+        self.phase.name()
+    }
+
     /// A view for people and monitors.
     #[must_use]
     pub fn status(&self) -> Status {
         let halt = if let Phase::Halted(halt) = &self.phase { Some(halt.clone()) } else { None };
         Status {
-            phase: self.phase.name(),
+            phase: self.phase(),
             token: self.phase.tenure().map(|tenure| tenure.token),
             head: self.phase.stream().map(|stream| stream.head).or(self.outside.announced),
             confirmed: self.outside.confirmed,

@@ -52,11 +52,8 @@ impl Noted {
 
     /// Compares what was found with what is noted, or about to be.
     pub fn found(&mut self, found: Fingerprints) {
-        let (last, earlier) = match self.differs.take() {
-            Some((last, reason)) => (last, reason),
-            None => (self.noted.clone(), None),
-        };
-        let reason = earlier.or_else(|| alters_existing_rows(&last, &found));
+        let (last, earlier) = self.differs.take().unzip();
+        let reason = earlier.flatten().or_else(|| alters_existing_rows(last.as_ref().unwrap_or(&self.noted), &found));
         self.differs = (found != self.noted || reason.is_some()).then_some((found, reason));
     }
 

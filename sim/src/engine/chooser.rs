@@ -77,7 +77,8 @@ pub enum Source<K, E> {
 /// Chooses, and remembers what it chose.
 #[derive(Debug, Clone)]
 pub struct Chooser<K, E> {
-    seed: u64,
+    /// What the seed makes of each kind: the part of a hash that is the same for all its choices.
+    kinds: Vec<u64>,
     entities: usize,
     counts: Vec<u32>,
     quiet: bool,
@@ -92,7 +93,8 @@ impl<K: Kind, E: Entity> Chooser<K, E> {
     #[must_use]
     pub fn new(seed: u64, entities: usize, source: Source<K, E>) -> Self {
         let counts = vec![0; K::COUNT * entities];
-        Self { seed, entities, counts, quiet: false, source, made: Vec::new() }
+        let kinds = (0..K::COUNT).map(|kind| of_kind(seed, kind as u64)).collect();
+        Self { kinds, entities, counts, quiet: false, source, made: Vec::new() }
     }
 
     /// Those of a script's choices that the run never came to: it has drifted.
@@ -128,15 +130,17 @@ impl<K: Kind, E: Entity> Chooser<K, E> {
 
     /// A choice below `bound`; not 0 with a probability of about `weight` in 65,536 where chance decides.
     pub fn choose(&mut self, now: Timestamp, kind: K, entity: E, bound: u64, weight: u32) -> u64 {
-        let (hash, n) = self.hash(kind, entity);
+        let n = self.count(kind, entity);
         if self.quiet || bound < 2 {
             return 0;
         }
+        let hash = || within(self.kinds[kind.number() as usize], entity_number(entity.index()), n);
         let pick = match &mut self.source {
-            Source::Random => by_weight(hash, bound, weight),
-            Source::Salted(salt) => by_weight(mix(hash ^ *salt), bound, weight),
+            Source::Random | Source::Salted(_) if weight == 0 => 0,
+            Source::Random => by_weight(hash(), bound, weight),
+            Source::Salted(salt) => by_weight(mix(hash() ^ *salt), bound, weight),
             Source::Script(script) => script.pick(kind, entity, n).min(bound - 1),
-            Source::Pct(pct) => pct.pick(kind.is_delay(), entity.index(), hash, bound, weight),
+            Source::Pct(pct) => pct.pick(kind.is_delay(), entity.index(), hash(), bound, weight),
             Source::Bytes(bytes) => bytes.pick(bound, weight),
             Source::Path(path) => path.pick(kind, bound),
         };
@@ -148,7 +152,7 @@ impl<K: Kind, E: Entity> Chooser<K, E> {
 
     /// Notes a choice below `bound` that somebody else made.
     pub fn told(&mut self, now: Timestamp, kind: K, entity: E, bound: u64, pick: u64) -> u64 {
-        let (_, n) = self.hash(kind, entity);
+        let n = self.count(kind, entity);
         if self.quiet || bound < 2 || pick == 0 {
             return 0;
         }
@@ -164,17 +168,18 @@ impl<K: Kind, E: Entity> Chooser<K, E> {
 
     /// A number below `bound` that belongs to the workload, not to the faults: not recorded, and drawn at quiet too.
     pub fn draw(&mut self, kind: K, entity: E, bound: u64) -> u64 {
-        let (hash, _) = self.hash(kind, entity);
+        let n = self.count(kind, entity);
+        let hash = within(self.kinds[kind.number() as usize], entity_number(entity.index()), n);
         if bound == 0 { 0 } else { (hash >> 16) % bound }
     }
 
-    fn hash(&mut self, kind: K, entity: E) -> (u64, u32) {
+    /// Counts a choice: how many of its kind its entity had before.
+    fn count(&mut self, kind: K, entity: E) -> u32 {
         let entity = entity.index();
         assert!(entity < self.entities, "a chooser is made for as many entities as the world has");
         let count = &mut self.counts[kind.number() as usize * self.entities + entity];
-        let n = *count;
         *count += 1;
-        (keyed(self.seed, kind.number(), entity_number(entity), n), n)
+        *count - 1
     }
 }
 
@@ -191,8 +196,15 @@ const fn entity_number(index: usize) -> u32 {
 /// The hash behind a choice.
 #[must_use]
 pub const fn keyed(seed: u64, kind: u16, entity: u32, n: u32) -> u64 {
-    let key = (entity as u64) << 32 | n as u64;
-    mix(mix(seed ^ mix(kind as u64 + 1)).wrapping_add(key))
+    within(of_kind(seed, kind as u64), entity, n)
+}
+
+const fn of_kind(seed: u64, kind: u64) -> u64 {
+    mix(seed ^ mix(kind + 1))
+}
+
+const fn within(of_kind: u64, entity: u32, n: u32) -> u64 {
+    mix(of_kind.wrapping_add((entity as u64) << 32 | n as u64))
 }
 
 /// Spreads the bits of a number: the simulator's own mixer, so that seeds keep their meaning whatever `core` does.

@@ -1,7 +1,6 @@
 //! What will happen, in the order of time, class and a stable key: never in the order of insertion.
 
 use dormouse_core::time::Timestamp;
-use std::collections::BTreeMap;
 
 /// An event that knows its place among those of one instant.
 pub trait Placed {
@@ -23,28 +22,41 @@ pub enum Waits {
     Else,
 }
 
-/// Where an event stands.
+/// Where an event stands, and its slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Key {
     at: Timestamp,
-    class: u8,
-    entity: u16,
-    n: u32,
+    /// Class, entity, and how many of these were planned before: from the left, so that numbers compare as they do.
+    rank: u64,
+    slot: u32,
+}
+
+impl Key {
+    const fn place(self) -> (usize, usize) {
+        ((self.rank >> 48) as usize, (self.rank >> 32) as usize & 0xffff)
+    }
+}
+
+/// How many events of one class and entity there were.
+#[derive(Debug, Clone, Copy, Default)]
+struct Count {
+    planned: u32,
+    waiting: u32,
 }
 
 /// What will happen: keys in order, and the events in slots that stay where they are.
 #[derive(Debug, Clone)]
 pub struct Queue<T> {
-    order: BTreeMap<Key, u32>,
+    /// The next one last: a few hundred at most, of which most that come stand close to the end.
+    order: Vec<Key>,
     slots: Vec<Option<T>>,
     free: Vec<u32>,
-    /// How many events of each class and entity were planned so far.
-    counts: Vec<Vec<u32>>,
+    counts: Vec<Vec<Count>>,
 }
 
 impl<T> Default for Queue<T> {
     fn default() -> Self {
-        Self { order: BTreeMap::new(), slots: Vec::new(), free: Vec::new(), counts: Vec::new() }
+        Self { order: Vec::new(), slots: Vec::new(), free: Vec::new(), counts: Vec::new() }
     }
 }
 
@@ -52,37 +64,48 @@ impl<T: Placed> Queue<T> {
     /// Plans an event.
     pub fn push(&mut self, at: Timestamp, event: T) {
         let (class, entity) = event.place();
-        let n = self.count(class, entity);
+        let count = self.count(class as usize, entity as usize);
+        (count.planned, count.waiting) = (count.planned + 1, count.waiting + 1);
+        let rank = u64::from(class) << 48 | u64::from(entity) << 32 | u64::from(count.planned);
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
             u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX)
         });
         self.slots[slot as usize] = Some(event);
-        self.order.insert(Key { at, class, entity, n }, slot);
+        let key = Key { at, rank, slot };
+        let place = self.order.partition_point(|other| *other > key);
+        self.order.insert(place, key);
     }
 
-    fn count(&mut self, class: u8, entity: u16) -> u32 {
-        let (class, entity) = (class as usize, entity as usize);
+    fn count(&mut self, class: usize, entity: usize) -> &mut Count {
         if self.counts.len() <= class {
             self.counts.resize(class + 1, Vec::new());
         }
         let counts = &mut self.counts[class];
         if counts.len() <= entity {
-            counts.resize(entity + 1, 0);
+            counts.resize(entity + 1, Count::default());
         }
-        counts[entity] += 1;
-        counts[entity]
+        &mut counts[entity]
     }
 
-    fn take(&mut self, slot: u32) -> Option<T> {
-        self.free.push(slot);
-        self.slots[slot as usize].take()
+    fn take(&mut self, key: Key) -> Option<(Timestamp, T)> {
+        let (class, entity) = key.place();
+        self.count(class, entity).waiting -= 1;
+        self.free.push(key.slot);
+        Some((key.at, self.slots[key.slot as usize].take()?))
     }
 
     /// Takes the next event.
     pub fn pop(&mut self) -> Option<(Timestamp, T)> {
-        let (key, slot) = self.order.pop_first()?;
-        Some((key.at, self.take(slot)?))
+        let key = self.order.pop()?;
+        self.take(key)
+    }
+
+    /// How many events of a class and entity are to come.
+    #[must_use]
+    pub fn waiting(&self, class: u8, entity: u16) -> u32 {
+        let counts = self.counts.get(class as usize);
+        counts.and_then(|counts| counts.get(entity as usize)).map_or(0, |count| count.waiting)
     }
 
     /// Takes out the events that a predicate names.
@@ -93,10 +116,11 @@ impl<T: Placed> Queue<T> {
     /// Takes out the events that a predicate names, with their times.
     pub fn take_where(&mut self, mut is: impl FnMut(&T) -> bool) -> Vec<(Timestamp, T)> {
         let slots = &self.slots;
-        let named = |slot: u32| slots[slot as usize].as_ref().is_some_and(&mut is);
-        let mut named = named;
-        let taken: Vec<_> = self.order.extract_if(.., |_, slot| named(*slot)).collect();
-        taken.into_iter().filter_map(|(key, slot)| Some((key.at, self.take(slot)?))).collect()
+        let named = |key: &mut Key| slots[key.slot as usize].as_ref().is_some_and(&mut is);
+        self.order.reverse(); // The predicate sees them in their order.
+        let taken: Vec<_> = self.order.extract_if(.., named).collect();
+        self.order.reverse();
+        taken.into_iter().filter_map(|key| self.take(key)).collect()
     }
 
     /// Whether there is an event that a predicate names.
@@ -105,14 +129,14 @@ impl<T: Placed> Queue<T> {
     }
 
     /// All events in their order.
-    pub fn iter(&self) -> impl Iterator<Item = (Timestamp, &T)> {
-        self.order.iter().filter_map(|(key, slot)| Some((key.at, self.slots[*slot as usize].as_ref()?)))
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = (Timestamp, &T)> {
+        self.order.iter().rev().filter_map(|key| Some((key.at, self.slots[key.slot as usize].as_ref()?)))
     }
 
     /// When everything that is under way now will have arrived.
     #[must_use]
     pub fn all_arrived(&self) -> Option<Timestamp> {
-        self.iter().filter(|(_, event)| event.waits() == Waits::UnderWay).map(|(at, _)| at).last()
+        self.iter().rev().find(|(_, event)| event.waits() == Waits::UnderWay).map(|(at, _)| at)
     }
 
     /// When the next timer rings.

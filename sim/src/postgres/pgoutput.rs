@@ -17,6 +17,8 @@ const EPOCH_US: i64 = 946_684_800_000_000;
 const OWN_OID: u32 = 16_300;
 /// How long a commit record of a transaction on our own tables is said to be: shorter than the record of any change.
 const OWN_BYTES: u64 = 8;
+/// Few messages are longer.
+const MOST: usize = 256;
 
 type Heard = Result<(), Failure>;
 
@@ -176,7 +178,9 @@ fn key_alone(relation: &Relation, key: &Row) -> Row {
 }
 
 fn of(kind: u8) -> BytesMut {
-    BytesMut::from(&[kind][..])
+    let mut message = BytesMut::with_capacity(MOST);
+    message.put_u8(kind);
+    message
 }
 
 fn put_text(message: &mut BytesMut, text: &str) {

@@ -144,7 +144,7 @@ impl Table {
             oid: self.oid,
             relfilenode: self.relfilenode,
             definitions: self.definitions,
-            columns: self.relation.columns.iter().map(|c| format!("{} {}", c.name, c.type_name)).collect(),
+            columns: self.relation.columns.iter().map(|c| [&c.name, " ", &c.type_name].concat()).collect(),
             key: vec![KEY.into()],
             defaults: Vec::new(),
         }

@@ -56,7 +56,7 @@ impl World {
 
     pub(super) fn replication_phase(&self, node: u8) -> Phase {
         let host = &self.replications[node as usize];
-        match host.machine.as_ref().map(|machine| machine.status().phase) {
+        match host.machine.as_ref().map(dormouse_core::replication::Replication::phase) {
             None | Some(PhaseName::Stopped | PhaseName::Halted) => Phase::ReplicationDown,
             Some(PhaseName::Idle | PhaseName::Standby) => Phase::ReplicationStandby,
             Some(PhaseName::Preparing) => Phase::ReplicationPreparing,

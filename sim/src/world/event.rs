@@ -11,6 +11,9 @@ use dormouse_core::store::Store;
 use dormouse_core::{client, hub, replication};
 use std::sync::Arc;
 
+/// The class of a store's answers, which are counted while they are under way.
+pub(super) const STORE_ANSWERS: u8 = 14;
+
 /// One thing that happens.
 #[derive(Debug, Clone)]
 pub enum Event {
@@ -209,7 +212,7 @@ impl Placed for Event {
             Self::Dialled { client, .. } => (11, u16::from(*client)),
             Self::ClientHears { client, .. } => (12, u16::from(*client)),
             Self::StoreRuns { client, .. } => (13, u16::from(*client)),
-            Self::StoreAnswers { client, .. } => (14, u16::from(*client)),
+            Self::StoreAnswers { client, .. } => (STORE_ANSWERS, u16::from(*client)),
             #[expect(clippy::cast_possible_truncation, reason = "a tie between connections 2^16 apart may fall anyhow")]
             Self::Silence { connection } => (15, *connection as u16),
             Self::Timeout { whose, .. } => (16, entity_number(*whose)),

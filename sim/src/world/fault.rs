@@ -1,5 +1,6 @@
 //! Faults that come at any time. Those that fall between two outputs are drawn where the outputs are carried out.
 
+use super::event::STORE_ANSWERS;
 use super::jump::JUMP_US;
 use super::{Event, World};
 use crate::chooser::{Kind, per_mille};
@@ -67,8 +68,7 @@ impl World {
 
     /// The same for a client whose store has done something that the client does not know yet.
     fn storing(&self, client: u8) -> u32 {
-        let answer = |event: &Event| matches!(event, Event::StoreAnswers { client: whose, .. } if *whose == client);
-        if self.queue.iter().any(|(_, event)| answer(event)) { 16 } else { 1 }
+        if self.queue.waiting(STORE_ANSWERS, u16::from(client)) > 0 { 16 } else { 1 }
     }
 
     fn server_faults(&mut self) {
