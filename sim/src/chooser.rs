@@ -1,6 +1,6 @@
 //! What can be chosen in a world of Dormouse, and by whom: the vocabulary of [`crate::engine::chooser`].
 
-pub use crate::engine::chooser::{ALWAYS, mix, per_mille};
+pub use crate::engine::chooser::{ALWAYS, Answer, mix, per_mille};
 pub use crate::kind::Kind;
 
 use crate::engine::chooser;
@@ -10,6 +10,12 @@ use crate::entity::Entity;
 pub type Chooser = chooser::Chooser<Kind, Entity>;
 /// One non-quiet choice, by meaning.
 pub type Choice = chooser::Choice<Kind, Entity>;
+/// When something happens, by meaning.
+pub type Moment = chooser::Moment<Kind, Entity>;
+/// What a scenario wants of a delay.
+pub type Told = chooser::Told<Kind, Entity>;
+/// Until what something may be held.
+pub type Moments<'a> = chooser::Moments<'a, Kind, Entity>;
 /// How faults and delays are chosen.
 pub type Source = chooser::Source<Kind, Entity>;
 /// The chooser of traces.

@@ -142,7 +142,17 @@ pub const fn concerns(kind: Kind) -> &'static [Class] {
         | Kind::Forge
         | Kind::LateFrame
         | Kind::CredentialEnds
-        | Kind::CredentialLatency => &[],
+        | Kind::CredentialLatency
+        | Kind::Dialled
+        | Kind::Greeted
+        | Kind::Closed
+        | Kind::Started
+        | Kind::Stored
+        | Kind::Slept
+        | Kind::Woke
+        | Kind::Announced
+        | Kind::Recorded
+        | Kind::Leased => &[],
         Kind::QuestionLatency | Kind::AnswerLatency | Kind::QuestionFate | Kind::DropConnection => {
             &[Class::Hub, Class::Replication]
         }

@@ -131,6 +131,26 @@ kinds! {
     ClockJump = 49, "the clock jumps ahead by bucket {}:";
     /// The disk of the database is full for a while.
     DiskFull = 50, "the disk is full for bucket {} at";
+    /// No choice, but a moment: a dial reaches the server.
+    Dialled = 51, "a dial reaches the server from";
+    /// A moment: a greeting reaches the hub.
+    Greeted = 52, "a greeting reaches the hub from";
+    /// A moment: the server hears of the end of a connection.
+    Closed = 53, "the server hears the end of a connection of";
+    /// A moment: a client, or a node, starts.
+    Started = 54, "the start of";
+    /// A moment: a client's store has carried something out.
+    Stored = 55, "something is carried out by the store of";
+    /// A moment: a hub's machine is gone, asleep or dropped.
+    Slept = 56, "the memory is gone of";
+    /// A moment: a hub's machine is built again.
+    Woke = 57, "the waking of";
+    /// A moment: an announcement reaches a hub.
+    Announced = 58, "an announcement reaches";
+    /// A moment: a page is appended to history.
+    Recorded = 59, "a page is appended by";
+    /// A moment: a lease is asked for.
+    Leased = 60, "the lease is asked for by";
 }
 
 impl subject::Kind for Kind {

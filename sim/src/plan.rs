@@ -143,6 +143,8 @@ families! {
     MovedSlot = 30 of 8,
     /// The database's disk is full for a while.
     DiskFull = 41 of 8,
+    /// What is under way is held until something else has happened.
+    Holds = 42 of 3,
 }
 
 /// Which families are on.

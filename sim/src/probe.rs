@@ -137,6 +137,7 @@ probes! {
     ClockJumpedAsleep: "clock jumped ahead while a hub slept",
     SlotMoved: "slot moved",
     SlotMovedOver: "slot moved over what was not in history",
+    HeldUntil: "held until a moment, and let go then",
     DiskFilled: "disk of the database full",
     DiskFullAtAppend: "append of a page met a full disk",
     DiskFullAtPiece: "append of a later piece met a full disk",

@@ -172,7 +172,8 @@ mod tests {
     use super::*;
 
     const TEXT: &str = "# What it shows.\ntrace 1\nseed M:7\nfamilies Latency Evict\ntransactions 4\nrolled-back writer/0#2 writer/1#0\n\
-        without SeamFilter\nbreaks Complete \"content sum\" client\nchoice Cut client/0 #3 = 1\nchoice Pause node/1 #0 = 2\n";
+        without SeamFilter\nbreaks Complete \"content sum\" client\nchoice Cut client/0 #3 = 1\nchoice Pause node/1 #0 = 2\n\
+        hold FrameLatency client/1 #7 until Dialled client/1 #2\n";
 
     #[test]
     fn a_file_reads_as_it_was_written() {
@@ -180,7 +181,7 @@ mod tests {
         assert_eq!(file.to_string(), TEXT);
         assert_eq!(
             (file.setup.seed, file.setup.size, file.choices.len(), file.setup.rolled_back.len()),
-            (7, Size::M, 2, 2)
+            (7, Size::M, 3, 2)
         );
     }
 
@@ -196,6 +197,8 @@ mod tests {
         check("trace 1\nseed X:1", "line 2");
         check("trace 1\nseed S:1\nchoice Cut client/0 = 1", "line 3");
         check("trace 1\nseed S:1\nchoice Cut nobody/0 #1 = 1", "line 3");
+        check("trace 1\nseed S:1\nhold Cut client/0 #1 until", "line 3");
+        check("trace 1\nseed S:1\nhold Cut client/0 #1 until Lunch client/0 #1", "`hold KIND");
         check("trace 1\nseed S:1\nwithout Belts", "a safeguard");
         check("trace 1\nseed S:1\nfamilies Cuts Earthquakes", "names of families");
         check("trace 1\nseed S:1\nnonsense", "line 3");

@@ -9,6 +9,7 @@ mod database;
 mod disk;
 mod event;
 mod fault;
+mod held;
 mod hub;
 mod jump;
 mod naive;
@@ -27,7 +28,7 @@ mod workload;
 
 pub use event::Event;
 
-use crate::chooser::{Chooser, Kind, Source};
+use crate::chooser::{Answer, Chooser, Kind, Source};
 use crate::coverage::Reached;
 use crate::digest::Digest;
 use crate::engine::queue::Queue;
@@ -102,6 +103,8 @@ pub struct World {
     window: Option<Timestamp>,
     /// Until when the disk of the database is full.
     disk_full_until: Option<Timestamp>,
+    /// What is held until something has happened.
+    held: Vec<held::Held>,
     finished: bool,
 }
 
@@ -131,7 +134,10 @@ impl World {
     /// The world of a trace: its workload and settings follow from the seed, its faults from the trace.
     #[must_use]
     pub fn replay(file: &TraceFile, log: Log) -> Self {
-        let script = file.choices.iter().filter(|choice| file.setup.entities().has(choice.entity)).copied();
+        let script = file.choices.iter().copied().filter(|choice| {
+            let entities = file.setup.entities();
+            entities.has(choice.entity) && choice.until.is_none_or(|until| entities.has(until.entity))
+        });
         Self::of_setup(&file.setup, Source::Script(script.collect()), log)
     }
 
@@ -185,6 +191,7 @@ impl World {
             quiet: None,
             window: None,
             disk_full_until: None,
+            held: Vec::new(),
             finished: false,
             plan,
         };
@@ -227,6 +234,9 @@ impl World {
         self.log.turn(self.now, self.events);
         self.dispatch(event);
         self.wake_streams();
+        if !self.held.is_empty() {
+            self.let_go_of_past();
+        }
         if self.events > EVENTS_MAX[self.plan.size as usize] {
             self.violate(Promise::Converges, "events", Entity::World, "the world never comes to rest".into());
         }
@@ -309,11 +319,6 @@ impl World {
     }
 
     fn choose(&mut self, kind: Kind, entity: Entity, bound: u64, weight: u32) -> u64 {
-        self.choose_among(kind, entity, bound, weight, None)
-    }
-
-    /// Chooses; of delays the log also tells how long they are, in microseconds.
-    fn choose_among(&mut self, kind: Kind, entity: Entity, bound: u64, weight: u32, delays: Option<&[u64]>) -> u64 {
         let pick = match self.steering.take() {
             None => self.chooser.choose(self.now, kind, entity, bound, weight),
             Some(mut steering) => {
@@ -322,14 +327,18 @@ impl World {
                 self.chooser.told(self.now, kind, entity, bound, pick)
             }
         };
-        if pick == 0 {
-            return 0;
+        if pick != 0 {
+            self.chose(kind, entity, None);
         }
+        pick
+    }
+
+    /// A choice was made that is not quiet; of delays the log also tells how long they are, in microseconds.
+    fn chose(&mut self, kind: Kind, entity: Entity, delays: Option<&[u64]>) {
         self.cover(kind, entity);
         if let Some(choice) = self.chooser.made.last() {
             self.log.add(|_| words::choice(choice, delays));
         }
-        pick
     }
 
     fn happens(&mut self, kind: Kind, entity: Entity, weight: u32) -> bool {
@@ -337,10 +346,13 @@ impl World {
     }
 
     /// A delay: a bucket that is chosen, and a small difference that is drawn. Beyond the buckets of so many microseconds stand two
-    /// that are orders: after everything that is under way now, and after the next timer.
+    /// that are orders: after everything that is under way now, and after the next timer. Or it lasts until a moment.
     fn delay(&mut self, kind: Kind, entity: Entity, buckets_us: &[u64], weight: u32) -> Duration {
         let plain = buckets_us.len() as u64;
-        let pick = self.choose_among(kind, entity, plain + 2, weight, Some(buckets_us));
+        let pick = match self.delayed(kind, entity, buckets_us, weight) {
+            Answer::Pick(pick) => pick,
+            Answer::HoldUntil(until) => return self.hold(entity, until),
+        };
         let micros = buckets_us.get(usize::try_from(pick).unwrap_or(0)).copied().unwrap_or(buckets_us[0]);
         let spread = if self.chooser.is_exhaustive() { 1 } else { micros / 2 + 1 };
         let jitter = Duration::from_micros(self.chooser.draw(Kind::Jitter, entity, spread));

@@ -4,6 +4,7 @@
 //! A new draw in one component therefore never disturbs another, and a run is fully described by its few non-quiet choices.
 
 mod bytes;
+mod moment;
 mod path;
 mod pct;
 mod script;
@@ -11,6 +12,7 @@ mod script;
 mod tests;
 
 pub use bytes::Bytes;
+pub use moment::{Answer, Moment, Moments, Told};
 pub use path::{Path, Scope};
 pub use pct::Pct;
 pub use script::Script;
@@ -39,8 +41,10 @@ pub struct Choice<K, E> {
     pub entity: E,
     /// How many choices of this kind this entity had before.
     pub n: u32,
-    /// More than 0.
+    /// More than 0, or 0 when what is delayed is held until a moment.
     pub pick: u64,
+    /// Until when it is held, if it is.
+    pub until: Option<Moment<K, E>>,
 }
 
 impl<K: Kind, E: Entity> Choice<K, E> {
@@ -53,7 +57,10 @@ impl<K: Kind, E: Entity> Choice<K, E> {
 
 impl<K: Kind, E: Entity> fmt::Display for Choice<K, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} · {} #{}", self.kind.words(self.pick), self.entity, self.n)
+        match self.until {
+            None => write!(f, "{} · {} #{}", self.kind.words(self.pick), self.entity, self.n),
+            Some(until) => write!(f, "held until {until}: {} · {} #{}", self.kind.name(), self.entity, self.n),
+        }
     }
 }
 
@@ -145,7 +152,7 @@ impl<K: Kind, E: Entity> Chooser<K, E> {
             Source::Path(path) => path.pick(kind, bound),
         };
         if pick != 0 {
-            self.made.push(Choice { at: now, kind, entity, n, pick });
+            self.made.push(Choice { at: now, kind, entity, n, pick, until: None });
         }
         pick
     }
@@ -157,7 +164,7 @@ impl<K: Kind, E: Entity> Chooser<K, E> {
             return 0;
         }
         let pick = pick.min(bound - 1);
-        self.made.push(Choice { at: now, kind, entity, n, pick });
+        self.made.push(Choice { at: now, kind, entity, n, pick, until: None });
         pick
     }
 
@@ -175,11 +182,21 @@ impl<K: Kind, E: Entity> Chooser<K, E> {
 
     /// Counts a choice: how many of its kind its entity had before.
     fn count(&mut self, kind: K, entity: E) -> u32 {
+        let place = self.place(kind, entity);
+        self.counts[place] += 1;
+        self.counts[place] - 1
+    }
+
+    /// The hash of the choice that comes next, and its count.
+    fn peek(&self, kind: K, entity: E) -> (u64, u32) {
+        let n = self.counts[self.place(kind, entity)];
+        (within(self.kinds[kind.number() as usize], entity_number(entity.index()), n), n)
+    }
+
+    fn place(&self, kind: K, entity: E) -> usize {
         let entity = entity.index();
         assert!(entity < self.entities, "a chooser is made for as many entities as the world has");
-        let count = &mut self.counts[kind.number() as usize * self.entities + entity];
-        *count += 1;
-        *count - 1
+        kind.number() as usize * self.entities + entity
     }
 }
 

@@ -72,9 +72,7 @@ impl<T: Placed> Queue<T> {
             u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX)
         });
         self.slots[slot as usize] = Some(event);
-        let key = Key { at, rank, slot };
-        let place = self.order.partition_point(|other| *other > key);
-        self.order.insert(place, key);
+        self.insert(Key { at, rank, slot });
     }
 
     fn count(&mut self, class: usize, entity: usize) -> &mut Count {
@@ -123,6 +121,20 @@ impl<T: Placed> Queue<T> {
         taken.into_iter().filter_map(|key| self.take(key)).collect()
     }
 
+    /// Lets what is under way and planned for exactly then come at another time instead, in the same order.
+    pub fn hasten(&mut self, due: Timestamp, to: Timestamp) {
+        let slots = &self.slots;
+        let waits = |key: &Key| slots[key.slot as usize].as_ref().map(Placed::waits);
+        let moves = |key: &mut Key| key.at == due && waits(key) == Some(Waits::UnderWay);
+        let moved: Vec<_> = self.order.extract_if(.., moves).collect();
+        moved.into_iter().for_each(|key| self.insert(Key { at: to, ..key }));
+    }
+
+    fn insert(&mut self, key: Key) {
+        let place = self.order.partition_point(|other| *other > key);
+        self.order.insert(place, key);
+    }
+
     /// Whether there is an event that a predicate names.
     pub fn any(&self, mut is: impl FnMut(&T) -> bool) -> bool {
         self.iter().any(|(_, event)| is(event))
@@ -143,5 +155,40 @@ impl<T: Placed> Queue<T> {
     #[must_use]
     pub fn next_timer(&self) -> Option<Timestamp> {
         self.iter().find(|(_, event)| event.waits() == Waits::Timer).map(|(at, _)| at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, PartialEq)]
+    struct Event(u8, Waits);
+
+    impl Placed for Event {
+        fn place(&self) -> (u8, u16) {
+            (self.0, 0)
+        }
+
+        fn waits(&self) -> Waits {
+            self.1
+        }
+    }
+
+    #[test]
+    fn what_is_hastened_keeps_its_order_and_timers_stay() {
+        let (mut queue, at) = (Queue::default(), Timestamp::from_millis);
+        for (ms, class, waits) in [
+            (9, 2, Waits::UnderWay),
+            (9, 1, Waits::UnderWay),
+            (9, 0, Waits::Timer),
+            (8, 3, Waits::UnderWay),
+            (10, 4, Waits::UnderWay),
+        ] {
+            queue.push(at(ms), Event(class, waits));
+        }
+        queue.hasten(at(9), at(1));
+        let order: Vec<_> = std::iter::from_fn(|| queue.pop()).map(|(at, event)| (at, event.0)).collect();
+        assert_eq!(order, [(1, 1), (1, 2), (8, 3), (9, 0), (10, 4)].map(|(ms, class)| (at(ms), class)));
     }
 }

@@ -59,6 +59,14 @@ fn shifted<S: Subject>(choices: &Choices<S>, which: usize, by: i64) -> Option<Ch
     Some(choices)
 }
 
+/// With one that is held, held until another time of the same.
+fn held_until<S: Subject>(choices: &Choices<S>, which: usize, by: i64) -> Option<Choices<S>> {
+    let mut choices = choices.clone();
+    let until = choices[which].until.as_mut()?;
+    until.n = u32::try_from(i64::from(until.n) + by).ok()?;
+    Some(choices)
+}
+
 fn shifts() -> impl Iterator<Item = i64> + Clone {
     (1..=SHIFT_MOST).flat_map(|by| [by, -by])
 }
@@ -68,7 +76,9 @@ fn single_changes<S: Subject>(choices: &Choices<S>) -> Vec<Choices<S>> {
     let mut all = vec![choices.clone()];
     for which in 0..choices.len() {
         all.extend(shifts().filter_map(|by| shifted::<S>(choices, which, by)));
-        all.extend((1..=PICK_MOST).filter(|pick| *pick != choices[which].pick).map(|pick| {
+        all.extend(shifts().filter_map(|by| held_until::<S>(choices, which, by)));
+        let picks = (1..=PICK_MOST).filter(|pick| choices[which].until.is_none() && *pick != choices[which].pick);
+        all.extend(picks.map(|pick| {
             let mut choices = choices.clone();
             choices[which].pick = pick;
             choices
@@ -97,7 +107,7 @@ fn shifts_and_picks<S: Subject>(choices: &Choices<S>) -> Vec<Choices<S>> {
     for which in 0..choices.len() {
         for moved in shifts().filter_map(|by| shifted::<S>(choices, which, by)) {
             for other in 0..moved.len() {
-                for pick in (1..=PICK_MOST).filter(|pick| *pick != moved[other].pick) {
+                for pick in (1..=PICK_MOST).filter(|pick| moved[other].until.is_none() && *pick != moved[other].pick) {
                     let mut picked = moved.clone();
                     picked[other].pick = pick;
                     all.push(picked);

@@ -7,12 +7,13 @@
 //! transactions 4
 //! breaks Complete "content sum" client
 //! choice LoseAnnouncement hub/0 #2 = 1
+//! hold FrameLatency client/1 #7 until Dialled client/1 #2
 //! ```
 //!
 //! A choice that a replay never comes to is passed over and a choice that is not named is quiet, so a trace never loses its
 //! place when the simulator grows; it drifts, and the replay says how far.
 
-use super::chooser::{Choice, Script, Source};
+use super::chooser::{Choice, Moment, Script, Source};
 use super::subject::{Breaks, Kind, Setup, Subject};
 use dormouse_core::time::Timestamp;
 use std::fmt;
@@ -100,8 +101,11 @@ impl<S: Subject> fmt::Display for TraceFile<S> {
         if let Some(Breaks { promise, oracle, entity }) = &self.breaks {
             writeln!(f, "breaks {promise} \"{oracle}\" {entity}")?;
         }
-        for Choice { kind, entity, n, pick, .. } in &self.choices {
-            writeln!(f, "choice {} {entity} #{n} = {pick}", kind.name())?;
+        for Choice { kind, entity, n, pick, until, .. } in &self.choices {
+            match until {
+                None => writeln!(f, "choice {} {entity} #{n} = {pick}", kind.name())?,
+                Some(until) => writeln!(f, "hold {} {entity} #{n} until {until}", kind.name())?,
+            }
         }
         Ok(())
     }
@@ -137,6 +141,11 @@ impl<S: Subject> FromStr for TraceFile<S> {
                         })?,
                     );
                 }
+                "hold" => {
+                    choices.push(parse_hold::<S>(rest).ok_or_else(|| {
+                        wrong("`hold KIND ENTITY #3 until KIND ENTITY #1`, of kinds and entities of this world")
+                    })?);
+                }
                 _ => setup.push((n + 1, line)),
             }
         }
@@ -155,11 +164,18 @@ fn parse_breaks(text: &str) -> Option<Breaks> {
 
 fn parse_choice<S: Subject>(text: &str) -> Option<ChoiceOf<S>> {
     let [kind, entity, n, "=", pick] = text.split_whitespace().collect::<Vec<_>>()[..] else { return None };
-    Some(Choice {
-        at: Timestamp::ZERO,
-        kind: S::Kind::by_name(kind)?,
-        entity: entity.parse().ok()?,
-        n: n.strip_prefix('#')?.parse().ok()?,
-        pick: pick.parse().ok()?,
-    })
+    let Moment { kind, entity, n } = parse_moment::<S>(kind, entity, n)?;
+    Some(Choice { at: Timestamp::ZERO, kind, entity, n, pick: pick.parse().ok()?, until: None })
+}
+
+fn parse_hold<S: Subject>(text: &str) -> Option<ChoiceOf<S>> {
+    let words: Vec<_> = text.split_whitespace().collect();
+    let [kind, entity, n, "until", of, whose, which] = words[..] else { return None };
+    let Moment { kind, entity, n } = parse_moment::<S>(kind, entity, n)?;
+    let until = Some(parse_moment::<S>(of, whose, which)?);
+    Some(Choice { at: Timestamp::ZERO, kind, entity, n, pick: 0, until })
+}
+
+fn parse_moment<S: Subject>(kind: &str, entity: &str, n: &str) -> Option<Moment<S::Kind, S::Entity>> {
+    Some(Moment { kind: S::Kind::by_name(kind)?, entity: entity.parse().ok()?, n: n.strip_prefix('#')?.parse().ok()? })
 }

@@ -7,7 +7,7 @@ mod message;
 mod replication;
 mod world;
 
-pub use choice::choice;
+pub use choice::{choice, moment};
 pub use client::{client_input, client_output, store_request};
 pub use hub::{hub_input, hub_output, hub_question, hub_reply};
 pub use message::{client_message, server_message};

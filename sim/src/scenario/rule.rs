@@ -1,6 +1,6 @@
 //! How a scenario steers: what is chosen when a situation has come.
 
-use crate::chooser::Kind;
+use crate::chooser::{Kind, Told};
 use crate::entity::Entity;
 use crate::world::World;
 
@@ -24,6 +24,8 @@ pub struct Rule {
     pub times: u32,
     /// What is picked; above 0, for 0 is what happens anyway.
     pub pick: u64,
+    /// Until what happens to whom a delay is held instead, and at which time from then on.
+    pub until: Option<(Kind, Entity, u32)>,
 }
 
 /// A rule for one entity, which holds once, at the first occasion.
@@ -35,7 +37,7 @@ pub const fn on(kind: Kind, who: Entity) -> Rule {
 /// A rule for whoever comes.
 #[must_use]
 pub const fn anybody(kind: Kind) -> Rule {
-    Rule { kind, who: None, doing: "", when: |_, _| true, skip: 0, times: 1, pick: 1 }
+    Rule { kind, who: None, doing: "", when: |_, _| true, skip: 0, times: 1, pick: 1, until: None }
 }
 
 impl Rule {
@@ -74,6 +76,12 @@ impl Rule {
     pub const fn pick(self, pick: u64) -> Self {
         Self { pick, ..self }
     }
+
+    /// Holds what is delayed until something happens so many times more: 1 is the next time.
+    #[must_use]
+    pub const fn until(self, kind: Kind, who: Entity, times: u32) -> Self {
+        Self { until: Some((kind, who, times)), ..self }
+    }
 }
 
 /// The rules of a run, and how often each was met.
@@ -93,7 +101,18 @@ impl Steering {
     /// What to pick: 0, the quiet choice, unless a rule says otherwise.
     #[must_use]
     pub fn pick(&mut self, world: &World, kind: Kind, entity: Entity) -> u64 {
-        let mut pick = 0;
+        self.rule(world, kind, entity).map_or(0, |rule| rule.pick)
+    }
+
+    /// What becomes of a delay.
+    #[must_use]
+    pub fn tells(&mut self, world: &World, kind: Kind, entity: Entity) -> Told {
+        let Some(rule) = self.rule(world, kind, entity) else { return Told::Pick(0) };
+        rule.until.map_or(Told::Pick(rule.pick), |(kind, who, times)| Told::Hold { until: (kind, who), times })
+    }
+
+    fn rule(&mut self, world: &World, kind: Kind, entity: Entity) -> Option<&'static Rule> {
+        let mut holds = None;
         for (rule, met) in self.rules.iter().zip(&mut self.met) {
             let concerned = rule.kind == kind && rule.who.is_none_or(|who| who == entity);
             let doing = rule.doing.is_empty() || rule.doing == world.doing;
@@ -101,10 +120,10 @@ impl Steering {
                 continue;
             }
             *met = met.saturating_add(1);
-            if pick == 0 && *met > rule.skip && *met - rule.skip <= rule.times {
-                pick = rule.pick;
+            if holds.is_none() && *met > rule.skip && *met - rule.skip <= rule.times {
+                holds = Some(rule);
             }
         }
-        pick
+        holds
     }
 }

@@ -27,7 +27,11 @@ pub(super) const ALL: &[Scenario] = &[
                 on(Kind::Cut, C0)
                     .when(|world, who| world.commits() >= 3 && world.is_in(who, Phase::ClientLive))
                     .pick(2),
-                on(Kind::FrameLatency, C0).doing("Closed").when(|world, _| world.commits() >= 3).pick(4),
+                on(Kind::FrameLatency, C0).doing("Closed").when(|world, _| world.commits() >= 3).until(
+                    Kind::Greeted,
+                    C0,
+                    1,
+                ),
                 on(Kind::QuestionLatency, H0).doing("TakeEpoch").when(|world, _| world.commits() >= 3).times(3).pick(4),
             ],
             window: &[Probe::LateClose],

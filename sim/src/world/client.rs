@@ -54,6 +54,7 @@ impl World {
             return;
         }
         self.saw_start(client);
+        self.chooser.passes(Kind::Started, Entity::Client(client));
         let life = self.new_life();
         let machine = Client::new(self.plan.client(client));
         let thin = self.plan.is_thin(client);
@@ -282,6 +283,7 @@ impl World {
         }
         self.digest.word(15);
         self.doing = "Stored";
+        self.chooser.passes(Kind::Stored, Entity::Client(client));
         let mut reply = Err(Failure::Unavailable("the disk is busy".into()));
         if fate != 1 {
             self.log.add(|_| words::stored(client, &ask));

@@ -142,7 +142,10 @@ impl World {
         let now = self.now;
         let pg = &mut self.postgres;
         let input = match &question {
-            Output::TakeLease(ask) => Input::LeaseTaken(answer(ask.id, pg.ask_take_lease(now, &ask.question))),
+            Output::TakeLease(ask) => {
+                self.chooser.passes(Kind::Leased, whose);
+                Input::LeaseTaken(answer(ask.id, pg.ask_take_lease(now, &ask.question)))
+            }
             Output::RenewLease(ask) => Input::LeaseRenewed(answer(ask.id, pg.ask_renew_lease(now, &ask.question))),
             Output::ReleaseLease(ask) => Input::LeaseReleased(answer(ask.id, pg.ask_release_lease(&ask.question))),
             Output::InspectSource(ask) => Input::SourceInspected(answer(ask.id, pg.ask_inspect_source(&ask.question))),
@@ -186,6 +189,7 @@ impl World {
                     _ => {}
                 }
                 self.saw_append(&ask.question, answered);
+                self.chooser.passes(Kind::Recorded, whose);
                 let verdict = self.oracle.recorded(&self.postgres, &ask.question, &reply);
                 self.verdict(Entity::Replication(node), verdict);
                 Input::PageRecorded(answer(ask.id, reply))

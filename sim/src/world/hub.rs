@@ -69,6 +69,7 @@ impl World {
     fn wake_hub(&mut self, hub: u8, woken_by: Probe) -> bool {
         let life = self.new_life();
         self.saw_waking(hub);
+        self.chooser.passes(Kind::Woke, Entity::Hub(hub));
         let sessions: Vec<_> = self.network.at_hub(hub).map(|(_, c)| (c.session, c.attachment.clone())).collect();
         if !sessions.is_empty() {
             self.hit(Probe::HubWokeWithSessions);
@@ -121,6 +122,7 @@ impl World {
         }
         let head = announcement.head;
         self.log.arrives(|| Link::Announcement(hub, head.position(), head.covered));
+        self.chooser.passes(Kind::Announced, Entity::Hub(hub));
         if self.is_reading(hub) {
             self.hit(Probe::AnnouncedWhileReading);
         }
@@ -266,6 +268,7 @@ impl World {
         host.due = None;
         host.generation += 1;
         self.log.state(Entity::Hub(hub), || serde_json::Value::Null);
+        self.chooser.passes(Kind::Slept, Entity::Hub(hub));
         host.reads.clear();
         host.slept_at = self.postgres.head().map(|head| head.position()).unwrap_or_default();
         for spool in std::mem::take(&mut host.spools) {

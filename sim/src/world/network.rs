@@ -45,6 +45,7 @@ impl World {
             return; // The dialler is gone.
         }
         self.log.arrives(|| Way::Dial { client, life, socket: socket.0 });
+        self.chooser.passes(Kind::Dialled, Entity::Client(client));
         let lane = Entity::Hub(self.plan.hub_of(client));
         if self.replications[0].machine.is_none() {
             self.log.add(|_| {
@@ -263,6 +264,9 @@ impl World {
         }
         let message = message.map(|message| self.shown_credential(id, message));
         if let Ok(message) = &message {
+            if matches!(message, ClientMessage::Hello { .. }) {
+                self.passes_of(id, Kind::Greeted);
+            }
             self.saw_frame(id, message);
             if let Some(connection) = self.network.connections.get_mut(&id) {
                 connection.ledger.hears(message);
@@ -293,6 +297,7 @@ impl World {
             return;
         }
         let (hub, session) = (connection.hub, connection.session);
+        self.passes_of(id, Kind::Closed);
         self.saw_close(id);
         self.feed_hub(hub, hub::Input::Closed { session, reason }, Probe::HubWokeByMessage);
         self.forget_if_gone(id);

@@ -40,6 +40,7 @@ impl World {
         self.digest.word(17);
         self.log.add(|_| Draft::new(Entity::World, What::Note, "faults stop".into()));
         self.chooser.hush();
+        self.let_go_of_all();
         self.quiet = Some(Quiet { began: self.now, converged: None, slept: 0 });
         for client in 0..self.plan.clients() {
             self.clients[client as usize].reads_again = None;

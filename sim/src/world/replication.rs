@@ -55,7 +55,7 @@ pub(super) struct ReplicationHost {
     pub(super) recording: u32,
     /// The last creation of a slot that waited for those who ran, and until which id.
     pub(super) creating: Option<(AskId, Xid)>,
-    last_announced: [Timestamp; HUBS as usize],
+    pub(super) last_announced: [Timestamp; HUBS as usize],
 }
 
 impl ReplicationHost {
@@ -85,6 +85,7 @@ impl World {
             return;
         }
         let life = self.new_life();
+        self.chooser.passes(Kind::Started, Entity::Node(node));
         let machine = Replication::new(self.plan.replication(node));
         let host = &mut self.replications[node as usize];
         (host.machine, host.life, host.born) = (Some(machine), life, self.now);

@@ -33,6 +33,7 @@ impl World {
         let Some(began) = self.window else {
             self.log.add(|_| Draft::new(Entity::World, What::Note, "faults rest".into()));
             self.chooser.hush();
+            self.let_go_of_all();
             for client in 0..self.plan.clients() {
                 self.clients[client as usize].reads_again = None;
             }

@@ -38,6 +38,18 @@ impl Bytes {
         byte
     }
 
+    /// Of a choice that has `ways` more than the `bound` of its picks, which of those the next byte means, if one.
+    pub(super) fn beyond(&mut self, bound: u64, ways: u64, weight: u32) -> Option<u64> {
+        if weight == 0 || self.quiet > 0 {
+            return None;
+        }
+        let byte = u64::from(*self.bytes.get(self.at)?);
+        let way = (byte % (bound - 1 + ways)).checked_sub(bound - 1)?;
+        self.at += 1;
+        self.rest();
+        Some(way)
+    }
+
     pub(super) fn pick(&mut self, bound: u64, weight: u32) -> u64 {
         if weight == 0 || self.quiet == u32::MAX {
             return 0; // What cannot happen in this world takes no bytes.

@@ -31,6 +31,17 @@ impl Pct {
         Self { points, passed: 0, behind: Vec::new() }
     }
 
+    /// At a point, half of the delays are held until a moment instead: a number that says until which.
+    pub(super) fn holds(&mut self, hash: u64, weight: u32) -> Option<u64> {
+        let passed = self.passed + u64::from(weight);
+        if hash >> 63 == 0 || self.points.last().is_none_or(|point| *point >= passed) {
+            return None;
+        }
+        self.points.pop();
+        self.passed = passed;
+        Some(mix(hash) >> 16)
+    }
+
     pub(super) fn pick(&mut self, is_delay: bool, entity: usize, hash: u64, bound: u64, weight: u32) -> u64 {
         self.passed += u64::from(weight);
         let is_point = self.points.last().is_some_and(|point| *point < self.passed);

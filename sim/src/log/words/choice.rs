@@ -1,6 +1,7 @@
 //! Choices that were not quiet.
 
-use crate::chooser::{Choice, Kind};
+use crate::chooser::{Choice, Kind, Moment};
+use crate::engine::subject;
 use crate::log::{Draft, What};
 
 /// A choice. Of a delay, with the microseconds of its buckets; beyond them stand two that are orders.
@@ -8,6 +9,9 @@ use crate::log::{Draft, What};
 pub fn choice(choice: &Choice, delays: Option<&[u64]>) -> Draft {
     let who = choice.entity;
     let took = |what: &str| {
+        if let Some(until) = choice.until {
+            return format!("{what} takes until {}", moment(&until));
+        }
         let delays = delays.unwrap_or_default();
         let n = usize::try_from(choice.pick).unwrap_or(usize::MAX);
         match delays.get(n) {
@@ -84,6 +88,16 @@ pub fn choice(choice: &Choice, delays: Option<&[u64]>) -> Draft {
         _ => choice.to_string(),
     };
     Draft::new(who, What::Choice, format!("{words} [{} #{}]", choice.kind.name(), choice.n))
+}
+
+/// A moment: what happens to whom, for which time of all since the run began.
+#[must_use]
+pub fn moment(moment: &Moment) -> String {
+    let what = match moment.kind {
+        Kind::QuestionLatency => "a question is asked by".into(),
+        kind => subject::Kind::words(kind, 0),
+    };
+    format!("{what} {} ({} #{})", moment.entity, moment.kind.name(), moment.n)
 }
 
 /// A span of time for people.
