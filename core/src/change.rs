@@ -61,25 +61,22 @@ impl Relation {
     /// `schema.table`.
     #[must_use]
     pub fn full_name(&self) -> String {
-        format!("{}.{}", self.schema, self.name)
+        [&self.schema, ".", &self.name].concat()
     }
 
     /// The key columns' values of a whole row, in order.
     #[must_use]
     pub fn key_of(&self, row: &Row) -> Row {
-        let mut key = RowBuilder::default();
-        for (column, value) in self.columns.iter().zip(row.values()) {
-            if column.key {
-                key.push(value);
-            }
-        }
+        let values = || self.columns.iter().zip(row.written()).filter(|(column, _)| column.key).map(|(_, value)| value);
+        let mut key = RowBuilder::with_capacity(values().map(<[u8]>::len).sum());
+        values().for_each(|value| key.push_written(value));
         key.finish()
     }
 
     /// `new` with what it left unchanged taken from `old`.
     #[must_use]
     pub fn merge(old: &Row, new: &Row) -> Row {
-        if new.values().all(|value| value != Value::Unchanged) {
+        if !new.leaves_some_unchanged() {
             return new.clone();
         }
         let mut olds = old.values();

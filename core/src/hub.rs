@@ -66,11 +66,15 @@ impl Hub {
     /// A hub before its first life; [`Input::Woke`] starts it.
     #[must_use]
     pub fn new(config: Config) -> Self {
+        Self::of_life(config, Incarnation::default())
+    }
+
+    fn of_life(config: Config, incarnation: Incarnation) -> Self {
         Self {
             slab: Slab::default(),
             clients: BTreeMap::new(),
             early_acks: BTreeMap::new(),
-            desk: Desk::new(config, Incarnation::default()),
+            desk: Desk::new(config, incarnation),
             touched: None,
         }
     }

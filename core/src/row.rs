@@ -1,6 +1,6 @@
 //! One row's values: Postgres' text, in one shared buffer, never parsed on the way through.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, Bytes};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 
@@ -34,7 +34,9 @@ impl Row {
     pub fn parse(bytes: Bytes) -> Result<Self, &'static str> {
         let mut rest = &bytes[..];
         while !rest.is_empty() {
-            rest = split_value(rest)?.1;
+            let written;
+            (written, rest) = split_written(rest)?;
+            read(written)?;
         }
         Ok(Self { bytes })
     }
@@ -53,6 +55,17 @@ impl Row {
         Values { rest: &self.bytes }
     }
 
+    /// Whether an update left some of its values alone.
+    pub(crate) fn leaves_some_unchanged(&self) -> bool {
+        self.written().any(|value| value == b"u")
+    }
+
+    /// The values as they are written, in order: the kind, then for `t` and `o` four bytes, then for `t` the text. For what
+    /// copies, counts or hashes and does not read.
+    pub(crate) fn written(&self) -> impl Iterator<Item = &[u8]> {
+        Written { rest: &self.bytes }
+    }
+
     /// The bytes, to be stored or to measure.
     #[must_use]
     pub const fn bytes(&self) -> &Bytes {
@@ -61,36 +74,54 @@ impl Row {
 }
 
 /// Collects values into a row.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct RowBuilder {
-    bytes: BytesMut,
+    bytes: Vec<u8>,
+}
+
+impl Default for RowBuilder {
+    fn default() -> Self {
+        const MOST: usize = 64; // Of many rows.
+        Self::with_capacity(MOST)
+    }
 }
 
 impl RowBuilder {
+    /// A builder of a row whose values take so many bytes as they are written.
+    pub(crate) fn with_capacity(bytes: usize) -> Self {
+        Self { bytes: Vec::with_capacity(bytes) }
+    }
+
     /// Adds a value at the end.
     ///
     /// # Panics
     /// When a text is 4 GiB or longer, which Postgres' own limit of 1 GiB excludes.
     pub fn push(&mut self, value: Value<'_>) {
         match value {
-            Value::Null => self.bytes.put_u8(b'n'),
-            Value::Unchanged => self.bytes.put_u8(b'u'),
+            Value::Null => self.bytes.push(b'n'),
+            Value::Unchanged => self.bytes.push(b'u'),
             Value::Omitted(size) => {
-                self.bytes.put_u8(b'o');
+                self.bytes.push(b'o');
                 self.bytes.put_u32(size);
             }
             Value::Text(text) => {
-                self.bytes.put_u8(b't');
+                self.bytes.reserve(LENGTH_END + text.len());
+                self.bytes.push(b't');
                 self.bytes.put_u32(u32::try_from(text.len()).expect("a Postgres value is at most 1 GiB"));
-                self.bytes.put_slice(text.as_bytes());
+                self.bytes.extend_from_slice(text.as_bytes());
             }
         }
+    }
+
+    /// Adds a value of another row, as it is written there.
+    pub(crate) fn push_written(&mut self, value: &[u8]) {
+        self.bytes.extend_from_slice(value);
     }
 
     /// The row.
     #[must_use]
     pub fn finish(self) -> Row {
-        Row { bytes: self.bytes.freeze() }
+        Row { bytes: self.bytes.into() }
     }
 }
 
@@ -102,34 +133,61 @@ pub struct Values<'a> {
 
 impl<'a> Iterator for Values<'a> {
     type Item = Value<'a>;
+
     fn next(&mut self) -> Option<Value<'a>> {
+        let mut written = Written { rest: self.rest };
+        let value = read(written.next()?).expect(VALIDATED);
+        self.rest = written.rest;
+        Some(value)
+    }
+
+    fn count(self) -> usize {
+        Written { rest: self.rest }.count()
+    }
+}
+
+struct Written<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Iterator for Written<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
         if self.rest.is_empty() {
             return None;
         }
-        let (value, rest) = split_value(self.rest).expect("a row's bytes were validated when it was made");
+        let (value, rest) = split_written(self.rest).expect(VALIDATED);
         self.rest = rest;
         Some(value)
     }
 }
 
-fn split_value(bytes: &[u8]) -> Result<(Value<'_>, &[u8]), &'static str> {
+const VALIDATED: &str = "a row's bytes were validated when it was made";
+/// Where the length of a value ends that has one.
+const LENGTH_END: usize = 5;
+
+/// The first value as it is written, and what follows it.
+fn split_written(bytes: &[u8]) -> Result<(&[u8], &[u8]), &'static str> {
     let (kind, rest) = bytes.split_first().ok_or("a value's kind is missing")?;
-    let length = |rest: &[u8]| -> Result<u32, &'static str> {
-        let length = rest.first_chunk::<4>().ok_or("a value's length is missing")?;
-        Ok(u32::from_be_bytes(*length))
+    let length =
+        || rest.first_chunk::<4>().map(|bytes| u32::from_be_bytes(*bytes)).ok_or("a value's length is missing");
+    let end = match kind {
+        b'n' | b'u' => 1,
+        b'o' => length().map(|_| LENGTH_END)?,
+        b't' => LENGTH_END + length()? as usize,
+        _ => return Err("a value is of an unknown kind"),
     };
-    match kind {
-        b'n' => Ok((Value::Null, rest)),
-        b'u' => Ok((Value::Unchanged, rest)),
-        b'o' => Ok((Value::Omitted(length(rest)?), &rest[4..])),
-        b't' => {
-            let length = length(rest)? as usize;
-            let (text, rest) = rest[4..].split_at_checked(length).ok_or("a value is cut off")?;
-            let text = std::str::from_utf8(text).map_err(|_| "a value is not UTF-8")?;
-            Ok((Value::Text(text), rest))
-        }
-        _ => Err("a value is of an unknown kind"),
-    }
+    bytes.split_at_checked(end).ok_or("a value is cut off")
+}
+
+fn read(written: &[u8]) -> Result<Value<'_>, &'static str> {
+    Ok(match (written[0], written.get(1..LENGTH_END), written.get(LENGTH_END..)) {
+        (b'n', ..) => Value::Null,
+        (b't', _, Some(text)) => Value::Text(std::str::from_utf8(text).map_err(|_| "a value is not UTF-8")?),
+        (b'o', Some(size), _) => Value::Omitted(u32::from_be_bytes(size.try_into().expect("four bytes"))),
+        _ => Value::Unchanged,
+    })
 }
 
 impl fmt::Debug for Row {

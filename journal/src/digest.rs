@@ -33,9 +33,7 @@ impl Digest {
         for word in words {
             self.word(u64::from_le_bytes(*word));
         }
-        let mut last = [0; 8];
-        last[..rest.len()].copy_from_slice(rest);
-        self.word(u64::from_le_bytes(last));
+        self.word(rest.iter().rev().fold(0, |last, byte| last << 8 | u64::from(*byte)));
         self.word(bytes.len() as u64);
     }
 

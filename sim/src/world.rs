@@ -12,6 +12,7 @@ mod fault;
 mod held;
 mod hub;
 mod jump;
+mod lost;
 mod naive;
 mod names;
 mod network;
@@ -43,7 +44,7 @@ use crate::scenario::Scenario;
 use crate::scenario::rule::Steering;
 use crate::trace_file::{Setup, TraceFile};
 use client::ClientHost;
-use connection::Network;
+use connection::{Encoded, Network};
 use dormouse_core::safeguard::Safeguards;
 use dormouse_core::time::Timestamp;
 use hub::HubHost;
@@ -93,6 +94,7 @@ pub struct World {
     hubs: Vec<HubHost>,
     clients: Vec<ClientHost>,
     network: Network,
+    encoded: Encoded,
     workload: Workload,
     oracle: Oracle,
     /// The second opinion on what clients show, in some runs.
@@ -184,6 +186,7 @@ impl World {
             hubs: (0..HUBS).map(|_| HubHost::default()).collect(),
             clients: (0..plan.clients()).map(|_| ClientHost::default()).collect(),
             network: Network::default(),
+            encoded: Encoded::default(),
             workload: Workload::new(&plan),
             oracle: Oracle::new(&plan),
             naive,
@@ -255,7 +258,7 @@ impl World {
             Event::Nudged => self.postgres.nudge(),
             Event::HubAsks { hub, life, question, answered } => self.ask_disk_as_hub(hub, life, *question, answered),
             Event::SnapshotCopied { hub, life, ask, begun, answered } => {
-                self.snapshot_copied(hub, life, ask, *begun, answered);
+                self.snapshot_copied(hub, life, *ask, *begun, answered);
             }
             Event::HubHears { hub, life, input } => self.hub_hears(hub, life, *input),
             Event::Announced { hub, announcement } => self.announced(hub, announcement),
@@ -318,14 +321,13 @@ impl World {
         self.probes.hit(probe);
     }
 
+    /// Most choices are of faults that this world does not have: where they are made, little more than a count is left of them.
+    #[inline(always)]
     fn choose(&mut self, kind: Kind, entity: Entity, bound: u64, weight: u32) -> u64 {
-        let pick = match self.steering.take() {
-            None => self.chooser.choose(self.now, kind, entity, bound, weight),
-            Some(mut steering) => {
-                let pick = steering.pick(self, kind, entity);
-                self.steering = Some(steering);
-                self.chooser.told(self.now, kind, entity, bound, pick)
-            }
+        let pick = if self.steering.is_none() {
+            self.chooser.choose(self.now, kind, entity, bound, weight)
+        } else {
+            self.steer(kind, entity, bound)
         };
         if pick != 0 {
             self.chose(kind, entity, None);
@@ -341,6 +343,14 @@ impl World {
         }
     }
 
+    fn steer(&mut self, kind: Kind, entity: Entity, bound: u64) -> u64 {
+        let Some(mut steering) = self.steering.take() else { return 0 };
+        let pick = steering.pick(self, kind, entity);
+        self.steering = Some(steering);
+        self.chooser.told(self.now, kind, entity, bound, pick)
+    }
+
+    #[inline(always)]
     fn happens(&mut self, kind: Kind, entity: Entity, weight: u32) -> bool {
         self.choose(kind, entity, 2, weight) != 0
     }

@@ -1,7 +1,7 @@
 //! Hibernation: a hub with nothing outstanding may be dropped, and is rebuilt from what was kept with the open sockets.
 
 use super::backfill::Backfill;
-use super::desk::{Desk, Timer};
+use super::desk::Timer;
 use super::registry::{renew_at, replaced};
 use super::session::{Flow, Fresh, Peer, Phase, SLOTS_MAX, Serve, Served, Session};
 use super::shapes::Told;
@@ -21,8 +21,7 @@ impl Hub {
         sessions: Vec<(SessionId, Option<Attachment>)>,
         now: Timestamp,
     ) {
-        *self = Self::new(self.desk.config.clone());
-        self.desk = Desk::new(self.desk.config.clone(), incarnation);
+        *self = Self::of_life(self.desk.config.clone(), incarnation);
         for (id, attachment) in sessions {
             let fits = id.slot < SLOTS_MAX && self.slab.at(id.slot).is_none();
             match attachment.filter(|_| fits) {

@@ -134,7 +134,7 @@ fn update(relation: &Relation, old: Option<&Old>, new: Row) -> Result<Change, &'
 
 /// Values that an update left alone are taken from the old row where that tells them.
 fn fill_from(relation: &Relation, old: &Old, new: Row) -> Row {
-    if new.values().all(|value| value != Value::Unchanged) {
+    if !new.leaves_some_unchanged() {
         return new;
     }
     let all = matches!(old, Old::Full(_));

@@ -158,7 +158,7 @@ impl Tables {
 #[must_use]
 pub fn merge(old: Option<(&Relation, &Row)>, relation: &Relation, new: &Row) -> Row {
     let Some((old_relation, old_row)) = old else { return new.clone() };
-    if old_relation.id == relation.id || new.values().all(|value| value != Value::Unchanged) {
+    if old_relation.id == relation.id || !new.leaves_some_unchanged() {
         return Relation::merge(old_row, new);
     }
     let old_value = |name: &str| {

@@ -136,14 +136,18 @@ impl<K: Kind, E: Entity> Chooser<K, E> {
     }
 
     /// A choice below `bound`; not 0 with a probability of about `weight` in 65,536 where chance decides.
+    #[inline(always)]
     pub fn choose(&mut self, now: Timestamp, kind: K, entity: E, bound: u64, weight: u32) -> u64 {
         let n = self.count(kind, entity);
-        if self.quiet || bound < 2 {
+        if self.quiet || bound < 2 || (weight == 0 && matches!(self.source, Source::Random)) {
             return 0;
         }
+        self.decide(now, kind, entity, n, bound, weight)
+    }
+
+    fn decide(&mut self, now: Timestamp, kind: K, entity: E, n: u32, bound: u64, weight: u32) -> u64 {
         let hash = || within(self.kinds[kind.number() as usize], entity_number(entity.index()), n);
         let pick = match &mut self.source {
-            Source::Random | Source::Salted(_) if weight == 0 => 0,
             Source::Random => by_weight(hash(), bound, weight),
             Source::Salted(salt) => by_weight(mix(hash() ^ *salt), bound, weight),
             Source::Script(script) => script.pick(kind, entity, n).min(bound - 1),
@@ -181,6 +185,7 @@ impl<K: Kind, E: Entity> Chooser<K, E> {
     }
 
     /// Counts a choice: how many of its kind its entity had before.
+    #[inline(always)]
     fn count(&mut self, kind: K, entity: E) -> u32 {
         let place = self.place(kind, entity);
         self.counts[place] += 1;
@@ -193,6 +198,7 @@ impl<K: Kind, E: Entity> Chooser<K, E> {
         (within(self.kinds[kind.number() as usize], entity_number(entity.index()), n), n)
     }
 
+    #[inline(always)]
     fn place(&self, kind: K, entity: E) -> usize {
         let entity = entity.index();
         assert!(entity < self.entities, "a chooser is made for as many entities as the world has");

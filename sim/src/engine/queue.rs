@@ -23,17 +23,25 @@ pub enum Waits {
 }
 
 /// Where an event stands, and its slot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy)]
 struct Key {
-    at: Timestamp,
-    /// Class, entity, and how many of these were planned before: from the left, so that numbers compare as they do.
-    rank: u64,
+    /// Time, class, entity, and how many of these were planned before: from the left, so that numbers compare as they do.
+    rank: u128,
     slot: u32,
 }
 
 impl Key {
+    const fn at(self) -> Timestamp {
+        Timestamp((self.rank >> 64) as u64)
+    }
+
+    /// The same at another time.
+    fn moved(self, to: Timestamp) -> Self {
+        Self { rank: u128::from(to.0) << 64 | self.rank & u128::from(u64::MAX), ..self }
+    }
+
     const fn place(self) -> (usize, usize) {
-        ((self.rank >> 48) as usize, (self.rank >> 32) as usize & 0xffff)
+        ((self.rank >> 48) as usize & 0xffff, (self.rank >> 32) as usize & 0xffff)
     }
 }
 
@@ -66,31 +74,36 @@ impl<T: Placed> Queue<T> {
         let (class, entity) = event.place();
         let count = self.count(class as usize, entity as usize);
         (count.planned, count.waiting) = (count.planned + 1, count.waiting + 1);
-        let rank = u64::from(class) << 48 | u64::from(entity) << 32 | u64::from(count.planned);
+        let rank = u128::from(at.0) << 64 | u128::from(class) << 48 | u128::from(entity) << 32;
+        let rank = rank | u128::from(count.planned);
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
             u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX)
         });
         self.slots[slot as usize] = Some(event);
-        self.insert(Key { at, rank, slot });
+        self.insert(Key { rank, slot });
     }
 
+    #[inline]
     fn count(&mut self, class: usize, entity: usize) -> &mut Count {
-        if self.counts.len() <= class {
-            self.counts.resize(class + 1, Vec::new());
+        if self.counts.get(class).is_none_or(|counts| counts.len() <= entity) {
+            self.make_room(class, entity);
         }
-        let counts = &mut self.counts[class];
-        if counts.len() <= entity {
-            counts.resize(entity + 1, Count::default());
-        }
-        &mut counts[entity]
+        &mut self.counts[class][entity]
+    }
+
+    #[cold]
+    fn make_room(&mut self, class: usize, entity: usize) {
+        let classes = self.counts.len().max(class + 1);
+        self.counts.resize(classes, Vec::new());
+        self.counts[class].resize(entity + 1, Count::default());
     }
 
     fn take(&mut self, key: Key) -> Option<(Timestamp, T)> {
         let (class, entity) = key.place();
-        self.count(class, entity).waiting -= 1;
+        self.counts[class][entity].waiting -= 1;
         self.free.push(key.slot);
-        Some((key.at, self.slots[key.slot as usize].take()?))
+        Some((key.at(), self.slots[key.slot as usize].take()?))
     }
 
     /// Takes the next event.
@@ -101,20 +114,24 @@ impl<T: Placed> Queue<T> {
 
     /// How many events of a class and entity are to come.
     #[must_use]
-    pub fn waiting(&self, class: u8, entity: u16) -> u32 {
+    pub fn waiting(&self, (class, entity): (u8, u16)) -> u32 {
         let counts = self.counts.get(class as usize);
         counts.and_then(|counts| counts.get(entity as usize)).map_or(0, |count| count.waiting)
     }
 
-    /// Takes out the events that a predicate names.
-    pub fn remove_where(&mut self, is: impl FnMut(&T) -> bool) {
-        self.take_where(is);
+    /// Takes out the events of a class and entity that a predicate names.
+    pub fn remove_where(&mut self, place: (u8, u16), is: impl FnMut(&T) -> bool) {
+        self.take_where(place, is);
     }
 
-    /// Takes out the events that a predicate names, with their times.
-    pub fn take_where(&mut self, mut is: impl FnMut(&T) -> bool) -> Vec<(Timestamp, T)> {
+    /// Takes out the events of a class and entity that a predicate names, with their times.
+    pub fn take_where(&mut self, place: (u8, u16), mut is: impl FnMut(&T) -> bool) -> Vec<(Timestamp, T)> {
+        if self.waiting(place) == 0 {
+            return Vec::new();
+        }
+        let place = (place.0.into(), place.1.into());
         let slots = &self.slots;
-        let named = |key: &mut Key| slots[key.slot as usize].as_ref().is_some_and(&mut is);
+        let named = |key: &mut Key| key.place() == place && slots[key.slot as usize].as_ref().is_some_and(&mut is);
         self.order.reverse(); // The predicate sees them in their order.
         let taken: Vec<_> = self.order.extract_if(.., named).collect();
         self.order.reverse();
@@ -125,13 +142,13 @@ impl<T: Placed> Queue<T> {
     pub fn hasten(&mut self, due: Timestamp, to: Timestamp) {
         let slots = &self.slots;
         let waits = |key: &Key| slots[key.slot as usize].as_ref().map(Placed::waits);
-        let moves = |key: &mut Key| key.at == due && waits(key) == Some(Waits::UnderWay);
+        let moves = |key: &mut Key| key.at() == due && waits(key) == Some(Waits::UnderWay);
         let moved: Vec<_> = self.order.extract_if(.., moves).collect();
-        moved.into_iter().for_each(|key| self.insert(Key { at: to, ..key }));
+        moved.into_iter().for_each(|key| self.insert(key.moved(to)));
     }
 
     fn insert(&mut self, key: Key) {
-        let place = self.order.partition_point(|other| *other > key);
+        let place = self.order.partition_point(|other| other.rank > key.rank);
         self.order.insert(place, key);
     }
 
@@ -142,7 +159,7 @@ impl<T: Placed> Queue<T> {
 
     /// All events in their order.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = (Timestamp, &T)> {
-        self.order.iter().rev().filter_map(|key| Some((key.at, self.slots[key.slot as usize].as_ref()?)))
+        self.order.iter().rev().filter_map(|key| Some((key.at(), self.slots[key.slot as usize].as_ref()?)))
     }
 
     /// When everything that is under way now will have arrived.

@@ -218,6 +218,7 @@ fn put_row(message: &mut BytesMut, row: &Row) {
             }
             // Nobody but the source ever has the whole of it.
             Value::Omitted(size) => {
+                message.reserve(size as usize + MOST);
                 message.put_u8(b't');
                 message.put_u32(size);
                 message.put_bytes(b'x', size as usize);

@@ -87,9 +87,11 @@ impl Table {
     pub(super) fn row(&self, key: u64, value: u64, large_bytes: usize) -> Row {
         let oversized =
             self.odd.filter(|odd| mix(odd ^ value).is_multiple_of(ONE_IS_OVERSIZED)).map(|_| oversized(value));
-        let (key, value) = (key.to_string(), value.to_string());
-        let large = format!("{value}{}", "~".repeat(large_bytes));
-        self.finish_row([Value::Text(&key), Value::Text(&value), oversized.unwrap_or(Value::Text(&large))])
+        let (key, mut large) = (key.to_string(), value.to_string());
+        let digits = large.len();
+        large.extend(std::iter::repeat_n('~', large_bytes));
+        let (value, large) = (Value::Text(&large[..digits]), Value::Text(&large));
+        self.finish_row([Value::Text(&key), value, oversized.unwrap_or(large)])
     }
 
     /// `old` under another key, with another value, and its large column as it was.

@@ -6,7 +6,7 @@ use dormouse_core::fault::Malformed;
 use dormouse_core::position::Waypoint;
 use dormouse_core::session::{Attachment, SessionId};
 use dormouse_core::time::Timestamp;
-use dormouse_core::wire::{ClientMessage, Decoder, Payload, ServerMessage};
+use dormouse_core::wire::{ClientMessage, Decoder, Format, Payload, ServerMessage};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
@@ -106,6 +106,22 @@ pub(super) struct Network {
     pub(super) connections: BTreeMap<u64, Connection>,
 }
 
+/// The last message that was encoded: a server does so once, however many receive it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Encoded {
+    message: Option<Arc<ServerMessage>>,
+    payloads: BTreeMap<Format, Payload<'static>>,
+}
+
+impl Encoded {
+    pub(super) fn of(&mut self, message: &Arc<ServerMessage>, format: Format) -> Payload<'static> {
+        if self.message.as_ref().is_none_or(|last| !Arc::ptr_eq(last, message)) {
+            *self = Self { message: Some(Arc::clone(message)), payloads: BTreeMap::new() };
+        }
+        self.payloads.entry(format).or_insert_with(|| message.encode(format)).clone()
+    }
+}
+
 impl Network {
     /// The connection that a client knows by this name.
     pub(super) fn of_client(&self, client: u8, life: u64, socket: SocketId) -> Option<u64> {
@@ -116,8 +132,8 @@ impl Network {
 
     /// The connection that a hub knows as this session.
     pub(super) fn of_session(&self, hub: u8, session: SessionId) -> Option<u64> {
-        let mut all = self.connections.iter();
-        all.find(|(_, c)| c.hub == hub && c.session == session && c.server_open).map(|(id, _)| *id)
+        let id = session.serial;
+        self.connections.get(&id).filter(|c| c.hub == hub && c.session == session && c.server_open).map(|_| id)
     }
 
     /// The connections that a hub's host holds.

@@ -1,5 +1,6 @@
 //! Questions on their way to the database and answers on their way back: late, lost, or to somebody who is gone.
 
+use super::lost::{hub_failure, replication_failure};
 use super::{Event, World, names};
 use crate::chooser::{Kind, per_mille};
 use crate::entity::Entity;
@@ -16,7 +17,6 @@ use std::time::Duration;
 const QUESTION_US: &[u64] = &[250, 3_000, 25_000, 180_000, 900_000];
 const ANSWER_US: &[u64] = &[150, 3_000, 25_000, 180_000, 900_000];
 const LATE_US: &[u64] = &[30_000, 100_000, 300_000, 1_000_000, 2_500_000];
-const STALE_US: &[u64] = &[0, 700, 1_500, 4_000, 30_000, 300_000];
 const COPY_US: &[u64] = &[500, 10_000, 80_000, 300_000];
 
 /// How often it is looked whether a slot can be created.
@@ -345,7 +345,8 @@ impl World {
             Ok(begun) => {
                 let weight = if self.plan.has(Family::Latency) { per_mille(300) } else { per_mille(80) };
                 let after = self.delay(Kind::CopyLatency, Entity::Hub(hub), COPY_US, weight);
-                self.plan_in(after, Event::SnapshotCopied { hub, life, ask, begun: Box::new(begun), answered });
+                let (ask, begun) = (Box::new(ask), Box::new(begun));
+                self.plan_in(after, Event::SnapshotCopied { hub, life, ask, begun, answered });
             }
             Err(failure) => {
                 self.answer_hub(hub, life, hub::Input::SnapshotTaken(answer(ask.id, Err(failure))), answered);
@@ -380,59 +381,6 @@ impl World {
         }
         self.answer_hub(hub, life, hub::Input::SnapshotTaken(answer(ask.id, reply)), answered);
     }
-
-    /// Answers under way to a life that has just ended may come when its successor has asked questions of its own.
-    pub(super) fn delay_answers(&mut self, of: Entity) {
-        let bucket = self.choose(Kind::StaleAnswers, of, STALE_US.len() as u64, per_mille(500));
-        if bucket == 0 {
-            return;
-        }
-        let after = Duration::from_micros(STALE_US[usize::try_from(bucket).unwrap_or(0)]);
-        let ended = match of {
-            Entity::Replication(node) => self.replications[node as usize].life,
-            Entity::Hub(hub) => self.hubs[hub as usize].life,
-            _ => return,
-        };
-        let theirs = |event: &Event| match event {
-            Event::ReplicationHears { node, life, .. } => of == Entity::Replication(*node) && *life == ended,
-            Event::HubHears { hub, life, .. } => of == Entity::Hub(*hub) && *life == ended,
-            _ => false,
-        };
-        for (at, event) in self.queue.take_where(theirs) {
-            self.queue.push(at + after, event);
-        }
-    }
-
-    /// Every connection of a replicator, or of a hub, to the database is lost: what is under way fails, before or after its effect.
-    pub(super) fn lose_connections(&mut self, of: Entity) {
-        let mut failed = Vec::new();
-        self.queue.remove_where(|event| match event {
-            Event::ReplicationAsks { node, life, question, answered: true } if of == Entity::Replication(*node) => {
-                failed.push((*life, replication_failure(question, "the database connection was lost"), None));
-                true
-            }
-            Event::HubAsks { hub, life, question, answered: true } if of == Entity::Hub(*hub) => {
-                failed.push((*life, None, hub_failure(question, "the database connection was lost")));
-                true
-            }
-            _ => false,
-        });
-        for (life, to_replication, to_hub) in failed {
-            match (of, to_replication, to_hub) {
-                (Entity::Replication(node), Some(input), _) => {
-                    if matches!(input, replication::Input::PageRecorded(_)) {
-                        self.replications[node as usize].recording -= 1;
-                    }
-                    let input = Box::new(input);
-                    self.plan_in(Duration::from_micros(200), Event::ReplicationHears { node, life, input });
-                }
-                (Entity::Hub(hub), _, Some(input)) => {
-                    self.plan_in(Duration::from_micros(200), Event::HubHears { hub, life, input: Box::new(input) });
-                }
-                _ => {}
-            }
-        }
-    }
 }
 
 fn answer<Q: Question>(id: AskId, reply: Result<Q::Reply, Failure>) -> Answer<Q> {
@@ -451,51 +399,5 @@ const fn late_effect_is_fenced(question: &replication::Output) -> bool {
             | Output::SaveCovered(_)
             | Output::NoteAttempt(_)
             | Output::Prune(_)
-    )
-}
-
-macro_rules! failures {
-    ($output:expr, $why:expr, $machine:ident, $($question:ident => $answer:ident,)+) => {
-        match $output {
-            $($machine::Output::$question(ask) => Some($machine::Input::$answer(Answer {
-                id: ask.id,
-                reply: Err(Failure::Unavailable($why.into())),
-            })),)+
-            _ => None,
-        }
-    };
-}
-
-pub(super) fn replication_failure(question: &replication::Output, why: &str) -> Option<replication::Input> {
-    failures!(question, why, replication,
-        TakeLease => LeaseTaken,
-        RenewLease => LeaseRenewed,
-        ReleaseLease => LeaseReleased,
-        InspectSource => SourceInspected,
-        LoadProgress => ProgressLoaded,
-        CreateSlot => SlotCreated,
-        BeginEra => EraBegun,
-        StartStream => StreamStarted,
-        ReadSource => SourceRead,
-        NoteAttempt => AttemptNoted,
-        RecordPage => PageRecorded,
-        SaveCovered => CoveredSaved,
-        InspectTables => TablesInspected,
-        RaiseSchema => SchemaRaised,
-        Prune => Pruned,
-    )
-}
-
-pub(super) fn hub_failure(question: &hub::Output, why: &str) -> Option<hub::Input> {
-    failures!(question, why, hub,
-        TakeEpoch => EpochTaken,
-        JudgePosition => PositionJudged,
-        TakeSnapshot => SnapshotTaken,
-        ReadChunk => ChunkRead,
-        ReadHistory => HistoryRead,
-        ReadHead => HeadRead,
-        SavePositions => PositionsSaved,
-        RenewRegistrations => RegistrationsRenewed,
-        Unregister => Unregistered,
     )
 }

@@ -1,6 +1,7 @@
 //! What can happen next, and in which order.
 
 use crate::engine::queue::{Placed, Waits};
+use crate::engine::subject::Entity as _;
 use crate::entity::Entity;
 use crate::postgres::{SnapshotBegun, TxId};
 use dormouse_core::ask::{Answer, Ask};
@@ -11,7 +12,11 @@ use dormouse_core::store::Store;
 use dormouse_core::{client, hub, replication};
 use std::sync::Arc;
 
-/// The class of a store's answers, which are counted while they are under way.
+/// The classes of events that are counted, or taken out again.
+pub(super) const REPLICATION_ASKS: u8 = 3;
+pub(super) const HUB_ASKS: u8 = 4;
+pub(super) const REPLICATION_HEARS: u8 = 7;
+pub(super) const HUB_HEARS: u8 = 8;
 pub(super) const STORE_ANSWERS: u8 = 14;
 
 /// One thing that happens.
@@ -78,7 +83,7 @@ pub enum Event {
         /// In which life.
         life: u64,
         /// The question.
-        ask: Ask<TakeSnapshot>,
+        ask: Box<Ask<TakeSnapshot>>,
         /// What was copied.
         begun: Box<SnapshotBegun>,
         /// Whether the answer will reach it.
@@ -200,22 +205,21 @@ impl Placed for Event {
             Self::Visible { .. } => (0, 0),
             Self::Nudged => (1, 0),
             Self::Confirmed { node, .. } => (2, u16::from(*node)),
-            Self::ReplicationAsks { node, .. } => (3, u16::from(*node)),
-            Self::HubAsks { hub, .. } => (4, u16::from(*hub)),
+            Self::ReplicationAsks { node, .. } => (REPLICATION_ASKS, u16::from(*node)),
+            Self::HubAsks { hub, .. } => (HUB_ASKS, u16::from(*hub)),
             Self::SnapshotCopied { hub, .. } => (5, u16::from(*hub)),
             Self::StreamGrew { node } => (6, u16::from(*node)),
-            Self::ReplicationHears { node, .. } => (7, u16::from(*node)),
-            Self::HubHears { hub, .. } => (8, u16::from(*hub)),
+            Self::ReplicationHears { node, .. } => (REPLICATION_HEARS, u16::from(*node)),
+            Self::HubHears { hub, .. } => (HUB_HEARS, u16::from(*hub)),
             Self::Announced { hub, .. } => (9, u16::from(*hub)),
-            #[expect(clippy::cast_possible_truncation, reason = "a tie between connections 2^15 apart may fall anyhow")]
-            Self::Frame { connection, to_server } => (10, (*connection as u16) << 1 | u16::from(*to_server)),
+            Self::Frame { connection, to_server } => frame_place(*connection, *to_server),
             Self::Dialled { client, .. } => (11, u16::from(*client)),
             Self::ClientHears { client, .. } => (12, u16::from(*client)),
             Self::StoreRuns { client, .. } => (13, u16::from(*client)),
             Self::StoreAnswers { client, .. } => (STORE_ANSWERS, u16::from(*client)),
             #[expect(clippy::cast_possible_truncation, reason = "a tie between connections 2^16 apart may fall anyhow")]
             Self::Silence { connection } => (15, *connection as u16),
-            Self::Timeout { whose, .. } => (16, entity_number(*whose)),
+            Self::Timeout { whose, .. } => (16, u16::try_from(whose.index()).unwrap_or(u16::MAX)),
             Self::Alarm { hub, .. } => (17, u16::from(*hub)),
             Self::HubWakes { hub } => (18, u16::from(*hub)),
             Self::ClientStarts { client } => (19, u16::from(*client)),
@@ -261,14 +265,7 @@ impl Placed for Event {
     }
 }
 
-fn entity_number(entity: Entity) -> u16 {
-    match entity {
-        Entity::World => 0,
-        Entity::Postgres => 1,
-        Entity::Node(n) => 0x100 | u16::from(n),
-        Entity::Replication(n) => 0x200 | u16::from(n),
-        Entity::Hub(n) => 0x300 | u16::from(n),
-        Entity::Writer(n) => 0x400 | u16::from(n),
-        Entity::Client(n) => 0x500 | u16::from(n),
-    }
+#[expect(clippy::cast_possible_truncation, reason = "a tie between connections 2^15 apart may fall anyhow")]
+pub(super) const fn frame_place(connection: u64, to_server: bool) -> (u8, u16) {
+    (10, (connection as u16) << 1 | to_server as u16)
 }

@@ -49,6 +49,11 @@ impl World {
         if self.plan.has(family) { weight } else { 0 }
     }
 
+    /// The weight of a fault of a node, greater while its replicator is in a short window.
+    fn weight_at(&self, node: u8, family: Family, weight: u32) -> u32 {
+        if self.plan.has(family) { weight * self.danger(node) } else { 0 }
+    }
+
     /// How much more often faults come while a replicator is in a short window that they must hit too.
     pub(super) fn danger(&self, node: u8) -> u32 {
         match self.replication_phase(node) {
@@ -68,22 +73,22 @@ impl World {
 
     /// The same for a client whose store has done something that the client does not know yet.
     fn storing(&self, client: u8) -> u32 {
-        if self.queue.waiting(STORE_ANSWERS, u16::from(client)) > 0 { 16 } else { 1 }
+        if self.queue.waiting((STORE_ANSWERS, client.into())) > 0 { 16 } else { 1 }
     }
 
     fn server_faults(&mut self) {
         for node in 0..NODES {
-            let weight = self.weight(Family::NodeCrash, per_mille(5)) * self.danger(node);
+            let weight = self.weight_at(node, Family::NodeCrash, per_mille(5));
             if self.happens(Kind::CrashAnytime, Entity::Node(node), weight) {
                 self.crash_node(node);
             }
         }
         for node in 0..NODES {
-            let weight = self.weight(Family::Drain, per_mille(6)) * self.danger(node);
+            let weight = self.weight_at(node, Family::Drain, per_mille(6));
             if self.happens(Kind::Drain, Entity::Node(node), weight) {
                 self.stop_node(node);
             }
-            let weight = self.weight(Family::HalfOpen, per_mille(6)) * self.danger(node);
+            let weight = self.weight_at(node, Family::HalfOpen, per_mille(6));
             if self.happens(Kind::DarkStream, Entity::Replication(node), weight) {
                 self.hit(Probe::StreamDark);
                 self.replications[node as usize].dark = self.replications[node as usize].stream.is_some();
@@ -101,7 +106,7 @@ impl World {
                 self.evict(hub);
             }
         }
-        let weight = self.weight(Family::Pause, per_mille(8)) * self.danger(0);
+        let weight = self.weight_at(0, Family::Pause, per_mille(8));
         let pause = self.choose(Kind::Pause, Entity::Replication(0), PAUSE_US.len() as u64, weight);
         if pause != 0 {
             self.pause(Duration::from_micros(PAUSE_US[usize::try_from(pause).unwrap_or(0)]));

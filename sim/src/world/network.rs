@@ -1,6 +1,7 @@
 //! Connections: two links that keep their order, may be slow, may go dark, and end at both sides at different times.
 
 use super::connection::{Connection, Link, ToClient, ToServer, weight};
+use super::event::frame_place;
 use super::{Event, World, names};
 use crate::chooser::{Kind, per_mille};
 use crate::entity::Entity;
@@ -144,7 +145,8 @@ impl World {
     pub(super) fn send_to_client(&mut self, id: u64, message: &Arc<ServerMessage>) {
         let frame = if self.plan.has(Family::Bytes) {
             self.hit(Probe::BytesOnTheWire);
-            ToClient::Bytes(message.encode(self.format_of(id)))
+            let format = self.format_of(id);
+            ToClient::Bytes(self.encoded.of(message, format))
         } else {
             ToClient::Message(Arc::clone(message))
         };
@@ -330,7 +332,9 @@ impl World {
             connection.weights.clear();
             connection.in_flight = 0;
             let due = |event: &Event| matches!(event, Event::Frame { connection, .. } if *connection == id);
-            self.queue.remove_where(due);
+            for to_server in [false, true] {
+                self.queue.remove_where(frame_place(id, to_server), due);
+            }
         }
         if connection.server_open {
             self.push_to_server(id, ToServer::Closed);
