@@ -266,6 +266,11 @@ impl Hub {
                 continue;
             }
             let peer = &mut served.peer;
+            if peer.expires_at <= now {
+                // It ran out in use. If it was deleted, it was entered again without its place.
+                self.desk.saves.note_acked(peer);
+                self.desk.arm_save(now);
+            }
             peer.expires_at = memo.asked_at + self.desk.config.registration_ttl;
             peer.renew_at = renew_at(&self.desk.config, &peer.client, peer.expires_at);
             self.desk.attach(served);
