@@ -52,6 +52,8 @@ safeguards! {
     Fresh,
     /// A client applies a page only when the page's `after` is at or before its position: a hole means greeting again.
     ChainedPages,
+    /// A client goes on from its place only if history holds exactly the transaction that it names, not one of a future that was lost.
+    KnownPosition,
     /// What a session writes to the registry is refused once a later session of its client has taken a higher epoch.
     EpochFence,
     /// The stored position of a client never moves back within one era and epoch.
@@ -79,6 +81,7 @@ impl Safeguard {
             }
             Self::Fresh => &["live-before-covered", "live-before-fresh-after-wake"],
             Self::ChainedPages => &["cut-after-data-before-ack", "hole-between-pages"],
+            Self::KnownPosition => &["restored-same-timeline"],
             Self::EpochFence => &["epoch-restarts"],
             Self::MonotonicPosition => &["ack-goes-backward", "prune-trusts-a-wrong-mark"],
             Self::CredentialExpires => &["token-expires-in-standby"],

@@ -333,6 +333,9 @@ struct AblateArgs {
     /// Switch off each safeguard in the scenarios that name it instead: each must then break a promise, but for those known not to.
     #[arg(long, conflicts_with_all = ["write", "traces", "oracles"])]
     scenarios: bool,
+    /// Compare ways of making worlds, each from so many places among the seeds: how long until what is missing is noticed?
+    #[arg(long, value_name = "RUNS", num_args = 0..=1, default_missing_value = "8", conflicts_with_all = ["write", "traces", "oracles", "scenarios"])]
+    ways: Option<u64>,
     /// Let only the second, naive oracle judge what clients show, in every run.
     #[arg(long, conflicts_with_all = ["write", "traces", "oracles", "scenarios"])]
     naive: bool,

@@ -143,6 +143,7 @@ pub const fn concerns(kind: Kind) -> &'static [Class] {
         | Kind::LateFrame
         | Kind::CredentialEnds
         | Kind::CredentialLatency
+        | Kind::CopyDatabase
         | Kind::Dialled
         | Kind::Greeted
         | Kind::Closed
@@ -175,6 +176,7 @@ pub const fn concerns(kind: Kind) -> &'static [Class] {
         Kind::RestartPostgres
         | Kind::LoseSlot
         | Kind::MoveSlot
+        | Kind::RestoreDatabase
         | Kind::SilentAlter
         | Kind::Keepalive
         | Kind::ForeignWal => &[Class::Database],

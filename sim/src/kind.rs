@@ -131,6 +131,10 @@ kinds! {
     ClockJump = 49, "the clock jumps ahead by bucket {}:";
     /// The disk of the database is full for a while.
     DiskFull = 50, "the disk is full for bucket {} at";
+    /// A copy of the database is kept.
+    CopyDatabase = 61, "a copy is kept of";
+    /// The database becomes its copy again.
+    RestoreDatabase = 62, "the copy comes back, and the server is started again, in place of";
     /// No choice, but a moment: a dial reaches the server.
     Dialled = 51, "a dial reaches the server from";
     /// A moment: a greeting reaches the hub.

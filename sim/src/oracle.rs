@@ -1,5 +1,6 @@
 //! What must always be true: the promises, watched online from outside the machines, against the model's truth.
 
+mod lost;
 mod naive;
 mod registry;
 mod replica;
@@ -103,6 +104,7 @@ pub struct Oracle {
     /// What was recorded last: a complete transaction, or how far the pieces of one reach.
     recorded: Option<(Era, Lsn)>,
     piece: Option<(Era, Lsn, u32)>,
+    lost: lost::Lost,
 }
 
 impl Oracle {
@@ -118,6 +120,7 @@ impl Oracle {
             honest: plan.size.clients() as usize,
             recorded: None,
             piece: None,
+            lost: lost::Lost::default(),
         }
     }
 

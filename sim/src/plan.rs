@@ -145,6 +145,8 @@ families! {
     DiskFull = 41 of 8,
     /// What is under way is held until something else has happened.
     Holds = 42 of 3,
+    /// The database is restored from a copy.
+    Restore = 43 of 8,
 }
 
 /// Which families are on.
@@ -169,6 +171,12 @@ impl Families {
     #[must_use]
     pub const fn has(self, family: Family) -> bool {
         self.0 & (1 << family as u32) != 0
+    }
+
+    /// All of them.
+    #[must_use]
+    pub fn all() -> Self {
+        Self(Family::ALL.iter().fold(0, |on, (family, _)| on | 1 << *family as u32))
     }
 
     /// The same without one.
@@ -220,6 +228,8 @@ pub struct Plan {
     pub scenario: Option<&'static Scenario>,
     /// Who watches.
     pub oracles: Oracles,
+    /// Whether dangerous windows draw no more faults than the rest of a run.
+    pub even: bool,
 }
 
 impl Plan {
@@ -236,6 +246,7 @@ impl Plan {
             tight: false,
             scenario: None,
             oracles: Oracles::default(),
+            even: false,
         }
     }
 

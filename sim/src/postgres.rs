@@ -103,6 +103,8 @@ pub struct Postgres {
     history: History,
     registry: Registry,
     spools: Spools,
+    /// How often it was restored from a copy: an era that begins then has another id than those that are gone.
+    restores: u64,
 }
 
 impl Postgres {
@@ -129,6 +131,7 @@ impl Postgres {
             history: History::default(),
             registry: Registry::default(),
             spools: Spools::default(),
+            restores: 0,
             config,
         }
     }

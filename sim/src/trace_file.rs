@@ -48,6 +48,8 @@ pub struct Setup {
     pub safeguards: Safeguards,
     /// Who watches: not of the file either.
     pub oracles: Oracles,
+    /// Whether dangerous windows draw no more faults than the rest: not of the file, which says what was drawn.
+    pub even: bool,
 }
 
 impl Setup {
@@ -65,6 +67,7 @@ impl Setup {
             tight: false,
             safeguards,
             oracles: Oracles::default(),
+            even: false,
         }
     }
 

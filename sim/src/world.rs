@@ -18,6 +18,7 @@ mod names;
 mod network;
 mod quiet;
 mod replication;
+mod restore;
 mod state;
 mod subject;
 #[cfg(test)]
@@ -107,6 +108,8 @@ pub struct World {
     disk_full_until: Option<Timestamp>,
     /// What is held until something has happened.
     held: Vec<held::Held>,
+    /// A copy of the database, from which it may be restored.
+    copy: Option<Box<Postgres>>,
     finished: bool,
 }
 
@@ -155,6 +158,7 @@ impl World {
             rolled_back: setup.rolled_back.clone(),
             tight: setup.tight,
             oracles: setup.oracles,
+            even: setup.even,
             ..plan
         };
         Self::of_plan(plan, chooser, log, held.map(|held| Steering::new(held.rules)))
@@ -195,6 +199,7 @@ impl World {
             window: None,
             disk_full_until: None,
             held: Vec::new(),
+            copy: None,
             finished: false,
             plan,
         };

@@ -175,7 +175,8 @@ impl Hub {
             let message = format!("no published table is called {}", judged.unknown_tables.join(", "));
             return self.close(id, Some(PeerFault::new(FaultCode::UnknownScope, message)), now);
         }
-        let judgement = claim.map(|claim| judge(&claim, &head, judged.horizon, judged.named));
+        let exact = config.safeguards.holds(Safeguard::KnownPosition);
+        let judgement = claim.map(|claim| judge(&claim, &head, judged.horizon, judged.named, exact));
         let serve = match judgement {
             None => Welcome::Backfill(None),
             Some(Judgement::Honoured(claim)) => Welcome::From(claim),
@@ -258,7 +259,7 @@ enum Judgement {
 }
 
 /// A position is honoured only if history, the era's start or the horizon holds exactly what it names.
-fn judge(claim: &Waypoint, head: &Head, horizon: Position, named: Option<Named>) -> Judgement {
+fn judge(claim: &Waypoint, head: &Head, horizon: Position, named: Option<Named>, exact: bool) -> Judgement {
     let Position { index, .. } = claim.position;
     let fits = |named: Named| {
         let inside = claim.position.is_boundary() || index < named.changes;
@@ -272,7 +273,7 @@ fn judge(claim: &Waypoint, head: &Head, horizon: Position, named: Option<Named>)
         Judgement::Unusable(ResyncReason::Pruned)
     } else if claim.position > head.position() {
         Judgement::Ahead
-    } else if named.is_some_and(fits) {
+    } else if !exact || named.is_some_and(fits) {
         Judgement::Honoured(*claim)
     } else {
         Judgement::Unusable(ResyncReason::UnknownPosition)
@@ -297,7 +298,7 @@ mod tests {
         let head = Head { waypoint: at(40, Position::WHOLE, 4), covered: Lsn(41) };
         let horizon = Position::after(Lsn(10));
         let named = Some(Named { xid: Xid(2), committed_at: CommitTime(2), changes: 5 });
-        let judge = |claim: &Waypoint| judge(claim, &head, horizon, named);
+        let judge = |claim: &Waypoint| judge(claim, &head, horizon, named, true);
         let unusable = Judgement::Unusable;
         let whole = at(20, Position::WHOLE, 2);
         assert_eq!(judge(&whole), Judgement::Honoured(whole));

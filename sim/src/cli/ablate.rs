@@ -37,6 +37,8 @@ pub(super) mod ablated;
 mod oracles;
 #[cfg(feature = "ablation")]
 mod scenarios;
+#[cfg(feature = "ablation")]
+mod ways;
 
 #[cfg(not(feature = "ablation"))]
 mod ablated {

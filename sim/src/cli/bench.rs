@@ -3,7 +3,7 @@
 #![expect(clippy::disallowed_types, reason = "a benchmark is no part of a simulated world")]
 
 use super::pool::{self, Job, Outcome};
-use super::searching::ChooserArg;
+use super::searching::{ChooserArg, Way};
 use super::{BenchArgs, OK, VIOLATED, read_traces};
 use crate::engine::shrink::shrink;
 use crate::engine::subject::Subject;
@@ -71,6 +71,7 @@ fn job(args: &BenchArgs, size: Size, seeds: u64) -> Job {
         safeguards: Safeguards::ALL,
         oracles: Oracles::default(),
         chooser: ChooserArg::Random,
+        way: Way::AsItIs,
         violations_max: 10,
         threads: args.threads,
         progress: false,

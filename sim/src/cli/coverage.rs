@@ -1,7 +1,7 @@
 //! `coverage`: fault × phase, and what was never reached.
 
 use super::pool::{self, Job};
-use super::searching::ChooserArg;
+use super::searching::{ChooserArg, Way};
 use super::{CoverageArgs, OK, VIOLATED};
 use crate::coverage::{Class, Pair, Phase};
 use crate::oracle::Oracles;
@@ -19,6 +19,7 @@ pub(super) fn run(args: &CoverageArgs) -> u8 {
         safeguards: Safeguards::ALL,
         oracles: Oracles::default(),
         chooser: ChooserArg::Random,
+        way: Way::AsItIs,
         violations_max: 10,
         threads: args.threads,
         progress: !args.json,

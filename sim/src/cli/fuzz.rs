@@ -1,7 +1,7 @@
 //! `fuzz`: many seeds, and a report.
 
 use super::pool::{self, Found, Job, Outcome};
-use super::searching::ChooserArg;
+use super::searching::{ChooserArg, Way};
 use super::{FuzzArgs, OK, USAGE, VIOLATED, explain};
 use crate::oracle::{Oracles, Second};
 use crate::plan::Size;
@@ -28,6 +28,7 @@ pub(super) fn run(args: &FuzzArgs) -> u8 {
         safeguards: Safeguards::ALL,
         oracles: Oracles { off: None, second: if args.naive { Second::All } else { Second::Sample } },
         chooser: args.chooser,
+        way: Way::AsItIs,
         violations_max: args.violations_max,
         threads: args.threads,
         progress: true,

@@ -2,7 +2,7 @@
 
 #![expect(clippy::disallowed_types, reason = "the worker pool is no part of a simulated world")]
 
-use super::searching::{ChooserArg, ends};
+use super::searching::{ChooserArg, Way, ends};
 use crate::coverage::{Coverage, Reached};
 use crate::engine::fork::trace_of;
 use crate::engine::subject::Subject;
@@ -30,6 +30,8 @@ pub(super) struct Job {
     pub oracles: Oracles,
     /// How choices are made.
     pub chooser: ChooserArg,
+    /// How worlds are made.
+    pub way: Way,
     /// Stop after so many violations.
     pub violations_max: usize,
     pub threads: Option<usize>,
@@ -140,7 +142,7 @@ fn is_doubled(seed: u64, job: &Job) -> bool {
 }
 
 fn run_one(seed: u64, job: &Job) -> One {
-    let setup = Setup { oracles: job.oracles, ..Setup::new(seed, job.size, job.safeguards) };
+    let setup = job.way.of(Setup { oracles: job.oracles, ..Setup::new(seed, job.size, job.safeguards) });
     let first = catch(&setup, job.chooser);
     if is_doubled(seed, job)
         && let Some((oracle, event)) = differs(&setup, job.chooser, &first)

@@ -4,6 +4,7 @@ use crate::chooser::Source;
 use crate::engine::chooser::Pct;
 use crate::engine::fork::fork;
 use crate::engine::subject::Subject;
+use crate::plan::{Families, Family};
 use crate::probe::Probe;
 use crate::trace_file::Setup;
 use crate::world::World;
@@ -35,6 +36,33 @@ pub(super) enum ChooserArg {
     Pct,
     /// By the seed, and several futures of each rare state.
     Fork,
+}
+
+/// How a seed's world is made, to measure what each part of that is good for.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(not(feature = "ablation"), expect(dead_code, reason = "`ablate --ways` compares them"))]
+pub(super) enum Way {
+    /// As it is.
+    #[default]
+    AsItIs,
+    /// With no more faults in dangerous windows than elsewhere.
+    EvenWeights,
+    /// With all families in every run.
+    AllFamilies,
+    /// With all families that a seed draws but this one.
+    Without(Family),
+}
+
+impl Way {
+    /// The world of a seed, made this way.
+    pub(super) fn of(self, setup: Setup) -> Setup {
+        match self {
+            Self::AsItIs => setup,
+            Self::EvenWeights => Setup { even: true, ..setup },
+            Self::AllFamilies => Setup { families: Families::all(), ..setup },
+            Self::Without(family) => Setup { families: setup.families.without(family), ..setup },
+        }
+    }
 }
 
 /// Runs the world of a seed: one end, or several.

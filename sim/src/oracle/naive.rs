@@ -85,6 +85,11 @@ impl Naive {
         }
     }
 
+    /// The database became what it was before: what was handed over may never have been.
+    pub fn restored(&mut self) {
+        self.handed.iter_mut().for_each(|handed| *handed = Handed::default());
+    }
+
     /// A thin client got everything.
     pub fn backfilled(&mut self, client: u8, at: &Waypoint) {
         self.handed[client as usize] =

@@ -74,8 +74,14 @@ impl Oracle {
         let Some(shown) = &held.shown else {
             return broken(Promise::Durable, "position", "a store forgot its position".into());
         };
+        if let StoreRequest::ApplyPage { .. } = request {
+            self.leads_on(before.shown.as_ref(), shown)?;
+        }
+        if self.is_lost(shown) {
+            return Ok(());
+        }
         is_boundary(postgres, shown)?;
-        let from = before.shown.filter(|before| before.era == shown.era);
+        let from = before.shown.filter(|before| before.era == shown.era && !self.is_lost(before));
         if let Some(before) = from
             && shown.position < before.position
         {
@@ -93,6 +99,10 @@ impl Oracle {
     /// # Errors
     /// When something between its first start and the page is missing.
     pub fn handed_over(&mut self, postgres: &Postgres, client: u8, page: &Page) -> Checked {
+        if self.is_lost(&page.through) {
+            self.note_held(client as usize, &page.through);
+            return Ok(());
+        }
         let truth = &mut self.clients[client as usize];
         let mark = truth.thin.get_or_insert(Waypoint { position: page.after, ..page.through });
         if mark.era == page.through.era && page.after > mark.position {
@@ -126,9 +136,13 @@ impl Oracle {
     /// When that is not what the tables held.
     pub fn thin_backfilled(&mut self, postgres: &Postgres, client: u8, at: &Waypoint, sum: u128) -> Checked {
         self.note_held(client as usize, at);
-        let truth = &mut self.clients[client as usize];
-        if truth.thin.is_none_or(|mark| mark.era != at.era || mark.position < at.position) {
-            truth.thin = Some(*at);
+        let lost = self.is_lost(at);
+        let is_old = |mark: Waypoint| mark.era != at.era || mark.position < at.position || self.is_lost(&mark);
+        if self.clients[client as usize].thin.is_none_or(is_old) {
+            self.clients[client as usize].thin = Some(*at);
+        }
+        if lost {
+            return Ok(());
         }
         judge(postgres, at, sum, &self.clients[client as usize].scope)
     }

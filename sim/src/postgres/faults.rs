@@ -72,6 +72,20 @@ impl Postgres {
         self.restart();
     }
 
+    /// It becomes again what it was when the copy was made, as after a crash. Returns what it was.
+    ///
+    /// Numbers by which the world names its transactions, streams and spools go on: they are the world's.
+    pub fn restore(&mut self, copy: &Self) -> Self {
+        let lost = std::mem::replace(self, copy.clone());
+        self.restores = lost.restores + 1;
+        self.transactions_begun = lost.transactions_begun;
+        self.streams_started = lost.streams_started;
+        self.spools().collect::<Vec<_>>().into_iter().for_each(|id| self.drop_spool(id));
+        self.spools.taken = lost.spools.taken;
+        self.crash();
+        lost
+    }
+
     fn recover(&mut self) {
         self.stream = None;
         self.abandon_snapshots();

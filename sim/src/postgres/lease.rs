@@ -124,7 +124,7 @@ impl Postgres {
         self.fenced(ask.token, |pg| {
             let x0 = pg.own_write();
             let counter = pg.eras.last().map_or(1, |era| era.era.counter + 1);
-            let era = Era { counter, id: mix(pg.config.seed ^ u64::from(counter)) };
+            let era = Era { counter, id: mix(pg.config.seed ^ u64::from(counter) ^ pg.restores << 32) };
             let schema = SchemaVersion(pg.eras.last().map_or(1, |era| era.schema.0 + 1));
             let noted = vec![(schema, alterations_in(&ask.fingerprints))];
             let (evidence, fingerprints) = (ask.evidence.clone(), ask.fingerprints.clone());

@@ -4,7 +4,7 @@ use super::Postgres;
 use super::tables::alterations_in;
 use super::wal::{Commit, Expected, Sums, alterations};
 use dormouse_core::change::{Relation, Scope};
-use dormouse_core::position::{Lsn, Waypoint};
+use dormouse_core::position::{Era, Lsn, Waypoint};
 use std::sync::Arc;
 
 /// How a replica's content sum compares with the truth.
@@ -22,6 +22,11 @@ pub enum Verdict {
 }
 
 impl Postgres {
+    /// The eras that have begun.
+    pub fn eras(&self) -> impl Iterator<Item = Era> + Clone {
+        self.eras.iter().map(|era| era.era)
+    }
+
     /// The published commits, in commit order.
     #[must_use]
     pub fn commits(&self) -> &[Commit] {

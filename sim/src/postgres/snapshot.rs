@@ -31,7 +31,7 @@ pub(super) struct Visible {
 
 #[derive(Debug, Clone, Default)]
 pub(super) struct Spools {
-    taken: u64,
+    pub(super) taken: u64,
     kept: BTreeMap<SpoolId, Kept>,
     pub(super) visible: Visible,
 }

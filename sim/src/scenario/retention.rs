@@ -92,7 +92,20 @@ pub(super) const ALL: &[Scenario] = &[
         name: "restored-same-timeline",
         tells: "a disk's copy of the database comes back on the same timeline and grows past a client's place",
         promises: &[Complete],
-        state: State::Waiting("a fault of the model that restores the database"),
+        state: State::Held(Held {
+            safeguards: &[Safeguard::KnownPosition],
+            noticed_by: "lost future, sum, anomalies",
+            families: &[Family::Restore],
+            script: Script { transactions: 80, gap_ms: 60, ..SCRIPT },
+            rules: &[
+                on(Kind::CopyDatabase, Entity::Postgres).when(|world, _| world.commits() >= 5),
+                on(Kind::CrashAnytime, C0).when(|world, _| world.commits() >= 9),
+                on(Kind::DownFor, C0).pick(3),
+                on(Kind::RestoreDatabase, Entity::Postgres).when(|world, _| world.is_in(C0, Phase::ClientDown)),
+            ],
+            window: &[Probe::RestoredLost, Probe::RestoredRegrown, Probe::ResyncUnknown],
+            ..HELD
+        }),
     },
     Scenario {
         name: "follower-lags",
@@ -104,6 +117,16 @@ pub(super) const ALL: &[Scenario] = &[
         name: "client-from-the-future",
         tells: "a client presents a place above the head",
         promises: &[Complete],
-        state: State::Waiting("a fault of the model that restores the database"),
+        state: State::Held(Held {
+            noticed_by: "lost future, converges",
+            families: &[Family::Restore],
+            script: Script { transactions: 20, ..SCRIPT },
+            rules: &[
+                on(Kind::CopyDatabase, Entity::Postgres).when(|world, _| world.commits() >= 4),
+                on(Kind::RestoreDatabase, Entity::Postgres).when(|world, _| world.commits() >= 14),
+            ],
+            window: &[Probe::RestoredLost, Probe::ResyncUnknown],
+            ..HELD
+        }),
     },
 ];

@@ -137,7 +137,16 @@ pub(super) const ALL: &[Scenario] = &[
         name: "source-restored-earlier",
         tells: "the database is restored to an earlier time, and positions from the lost future are honoured",
         promises: &[Complete],
-        state: State::Waiting("a fault of the model that restores the database"),
+        state: State::Held(Held {
+            noticed_by: "lost future, sum, converges",
+            families: &[Family::Restore],
+            rules: &[
+                on(Kind::CopyDatabase, Entity::Postgres).when(|world, _| world.commits() >= 5),
+                on(Kind::RestoreDatabase, Entity::Postgres).when(|world, _| world.commits() >= 12),
+            ],
+            window: &[Probe::Restored, Probe::RestoredLost],
+            ..HELD
+        }),
     },
     Scenario {
         name: "slot-creation-waits-on-itself",

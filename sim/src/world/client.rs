@@ -335,7 +335,7 @@ impl World {
                 }
                 let verdict = self.oracle.handed_over(&self.postgres, client, page);
                 self.verdict(Entity::Client(client), verdict);
-                if let Some(naive) = &mut self.naive {
+                if let Some(naive) = self.naive.as_mut().filter(|_| !self.oracle.is_lost(&page.through)) {
                     naive.handed_over(client, page);
                 }
             }

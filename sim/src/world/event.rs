@@ -13,10 +13,13 @@ use dormouse_core::{client, hub, replication};
 use std::sync::Arc;
 
 /// The classes of events that are counted, or taken out again.
+pub(super) const CONFIRMED: u8 = 2;
 pub(super) const REPLICATION_ASKS: u8 = 3;
 pub(super) const HUB_ASKS: u8 = 4;
+pub(super) const SNAPSHOT_COPIED: u8 = 5;
 pub(super) const REPLICATION_HEARS: u8 = 7;
 pub(super) const HUB_HEARS: u8 = 8;
+pub(super) const ANNOUNCED: u8 = 9;
 pub(super) const STORE_ANSWERS: u8 = 14;
 
 /// One thing that happens.
@@ -204,14 +207,14 @@ impl Placed for Event {
         match self {
             Self::Visible { .. } => (0, 0),
             Self::Nudged => (1, 0),
-            Self::Confirmed { node, .. } => (2, u16::from(*node)),
+            Self::Confirmed { node, .. } => (CONFIRMED, u16::from(*node)),
             Self::ReplicationAsks { node, .. } => (REPLICATION_ASKS, u16::from(*node)),
             Self::HubAsks { hub, .. } => (HUB_ASKS, u16::from(*hub)),
-            Self::SnapshotCopied { hub, .. } => (5, u16::from(*hub)),
+            Self::SnapshotCopied { hub, .. } => (SNAPSHOT_COPIED, u16::from(*hub)),
             Self::StreamGrew { node } => (6, u16::from(*node)),
             Self::ReplicationHears { node, .. } => (REPLICATION_HEARS, u16::from(*node)),
             Self::HubHears { hub, .. } => (HUB_HEARS, u16::from(*hub)),
-            Self::Announced { hub, .. } => (9, u16::from(*hub)),
+            Self::Announced { hub, .. } => (ANNOUNCED, u16::from(*hub)),
             Self::Frame { connection, to_server } => frame_place(*connection, *to_server),
             Self::Dialled { client, .. } => (11, u16::from(*client)),
             Self::ClientHears { client, .. } => (12, u16::from(*client)),

@@ -56,6 +56,9 @@ impl World {
 
     /// How much more often faults come while a replicator is in a short window that they must hit too.
     pub(super) fn danger(&self, node: u8) -> u32 {
+        if self.plan.even {
+            return 1;
+        }
         match self.replication_phase(node) {
             Phase::ReplicationStopping => 24,
             Phase::ReplicationRecording => 4,
@@ -65,6 +68,9 @@ impl World {
 
     /// The same for a connection whose client has given it up already.
     pub(super) fn given_up(&self, client: u8) -> u32 {
+        if self.plan.even {
+            return 1;
+        }
         match self.client_phase(client) {
             Phase::ClientOffline | Phase::ClientConnecting => 12,
             _ => 1,
@@ -73,6 +79,9 @@ impl World {
 
     /// The same for a client whose store has done something that the client does not know yet.
     fn storing(&self, client: u8) -> u32 {
+        if self.plan.even {
+            return 1;
+        }
         if self.queue.waiting((STORE_ANSWERS, client.into())) > 0 { 16 } else { 1 }
     }
 
@@ -151,6 +160,7 @@ impl World {
             }
         }
         self.disk_faults();
+        self.restore_faults();
         let weight = self.weight(Family::SilentAlter, per_mille(10));
         let alter = self.choose(Kind::SilentAlter, Entity::Postgres, 5, weight);
         if alter != 0 {
@@ -176,6 +186,11 @@ impl World {
             self.hit(Probe::PostgresRestarted);
             self.postgres.restart();
         }
+        self.lose_all_connections();
+    }
+
+    /// The server has ended: what is committed is visible when it is back, and everybody connects again.
+    pub(super) fn lose_all_connections(&mut self) {
         self.all_visible();
         for node in 0..NODES {
             self.lose_connections(Entity::Replication(node));

@@ -33,6 +33,9 @@ impl World {
         let Some(naive) = &self.naive else { return };
         let store = &self.clients[client as usize].store;
         let Some(at) = at.copied().or_else(|| store.held().shown) else { return };
+        if self.oracle.is_lost(&at) {
+            return;
+        }
         let verdict = naive.shown(&self.postgres, &self.plan.scope(client), &at, store.tables());
         self.verdict(Entity::Client(client), verdict);
     }

@@ -86,7 +86,7 @@ impl World {
     }
 
     /// Where a client stands.
-    fn shown(&self, client: u8) -> Option<Waypoint> {
+    pub(super) fn shown(&self, client: u8) -> Option<Waypoint> {
         match self.plan.is_thin(client) {
             true => self.oracle.thin_mark(client),
             false => self.clients[client as usize].store.held().shown,
@@ -108,7 +108,12 @@ impl World {
             if !host.live {
                 return Some((Entity::Client(client), format!("client/{client} is not live")));
             }
-            let at = self.shown(client).map_or(Lsn::ZERO, |shown| shown.position.commit_lsn);
+            let shown = self.shown(client);
+            let at = shown.map_or(Lsn::ZERO, |shown| shown.position.commit_lsn);
+            if let Some(shown) = shown.filter(|shown| self.oracle.is_lost(shown)) {
+                let event = format!("client/{client} shows {}, which is lost", shown.position);
+                return Some((Entity::Client(client), event));
+            }
             if at < last {
                 return Some((
                     Entity::Client(client),
@@ -160,7 +165,7 @@ impl World {
             }
             // A hub that was dropped between keeping a place with the socket and storing it, or a clearing that took effect
             // late, leaves that to the next acknowledgement.
-            let ended = [Probe::HubEvicted, Probe::NodeCrashed, Probe::NodeDrained, Probe::LateEffect];
+            let ended = [Probe::HubEvicted, Probe::NodeCrashed, Probe::NodeDrained, Probe::LateEffect, Probe::Restored];
             if ended.iter().any(|probe| self.probes.count(*probe) > 0) {
                 continue;
             }

@@ -12,7 +12,7 @@ impl World {
     pub(super) fn state_digest(&self) -> u128 {
         let mut state = State::new(self.now, &RENAMED);
         let queue: Vec<_> = self.queue.iter().collect();
-        let parts: [&dyn fmt::Debug; 12] = [
+        let parts: [&dyn fmt::Debug; 13] = [
             &queue,
             &self.postgres,
             &self.replications,
@@ -25,6 +25,7 @@ impl World {
             &self.window,
             &self.disk_full_until,
             &self.held,
+            &self.copy,
         ];
         parts.into_iter().for_each(|part| state.part(part));
         // The workload goes on from where its draws are; the differences between latencies are none in a search of all ways.

@@ -68,7 +68,7 @@ fn most_of_what_can_happen_happens_soon() {
         probes.add(&run(seed).probes);
     }
     let unhit: Vec<_> = probes.unhit().map(Probe::words).collect();
-    assert!(unhit.len() <= 6, "never reached in 300 seeds: {unhit:?}");
+    assert!(unhit.len() <= 7, "never reached in 300 seeds: {unhit:?}");
 }
 
 #[test]

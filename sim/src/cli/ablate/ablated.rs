@@ -2,7 +2,8 @@
 
 use super::super::pool::{self, Found, Job};
 use super::super::reanchor::{Anchored, anchor};
-use super::{AblateArgs, Safeguard, Safeguards, USAGE, find, oracles, scenarios};
+use super::{AblateArgs, Safeguard, Safeguards, USAGE, find, oracles, scenarios, ways};
+use crate::cli::searching::Way;
 use crate::cli::{OK, VIOLATED, read_traces};
 use crate::engine::shrink::{Shrunk, shrink};
 use crate::oracle::{Oracles, Second};
@@ -37,7 +38,8 @@ pub(super) const fn expected(safeguard: Safeguard) -> &'static [&'static str] {
         | Safeguard::EraStartWait
         | Safeguard::SeamFilter
         | Safeguard::SeamEndsAtF
-        | Safeguard::SeamAwaitsCovered => &["Complete", "Ordered"],
+        | Safeguard::SeamAwaitsCovered
+        | Safeguard::KnownPosition => &["Complete", "Ordered"],
         Safeguard::ChainedPages => &["Complete", "Ordered", "Atomic", "Invariant"],
         Safeguard::AnswerIncarnation => &["Durable", "Complete", "Fresh", "Ordered", "Invariant", "Converges"],
     }
@@ -62,6 +64,9 @@ pub(in crate::cli) fn run(args: &AblateArgs) -> u8 {
     };
     if args.oracles {
         return oracles::run(args, &wanted);
+    }
+    if let Some(runs) = args.ways {
+        return ways::run(args, &wanted, runs);
     }
     let wanted =
         wanted.into_iter().filter(|safeguard| !args.naive || args.name.is_some() || !UNSEEN.contains(safeguard));
@@ -146,13 +151,13 @@ pub(super) struct Search {
     pub found: Option<Found>,
     /// How many seeds were run.
     pub seeds: u64,
-    cpu_ms: u64,
+    pub cpu_ms: u64,
     /// How many violations of other promises there were before.
     others: usize,
 }
 
 /// Runs seeds without a safeguard until a promise breaks that must, at most so many as were asked for.
-pub(super) fn search(args: &AblateArgs, safeguard: Safeguard, oracles: Oracles) -> Search {
+pub(super) fn search(args: &AblateArgs, safeguard: Safeguard, oracles: Oracles, way: Way) -> Search {
     let mut search = Search { found: None, seeds: 0, cpu_ms: 0, others: 0 };
     while search.seeds < args.seeds {
         let job = Job {
@@ -163,6 +168,7 @@ pub(super) fn search(args: &AblateArgs, safeguard: Safeguard, oracles: Oracles) 
             safeguards: without(safeguard),
             oracles,
             chooser: args.chooser,
+            way,
             violations_max: 1,
             threads: args.threads,
             progress: false,
@@ -184,7 +190,7 @@ pub(super) fn search(args: &AblateArgs, safeguard: Safeguard, oracles: Oracles) 
 
 fn ablate(args: &AblateArgs, safeguard: Safeguard) -> (Value, bool) {
     let second = if args.naive { Second::Alone } else { Second::Sample };
-    let Search { found, seeds, cpu_ms, others } = search(args, safeguard, Oracles { off: None, second });
+    let Search { found, seeds, cpu_ms, others } = search(args, safeguard, Oracles { off: None, second }, Way::AsItIs);
     let expected = expected(safeguard);
     let Some(found) = found else {
         if !args.json {

@@ -6,6 +6,7 @@
 
 use super::ablated::{Search, search};
 use super::{AblateArgs, Safeguard};
+use crate::cli::searching::Way;
 use crate::cli::{OK, VIOLATED};
 use crate::oracle::{Oracles, Second};
 use serde_json::json;
@@ -70,6 +71,6 @@ fn tell(args: &AblateArgs, row: &Row) {
 
 /// Who notices first that a safeguard is missing, and after how many seeds.
 fn noticed(args: &AblateArgs, safeguard: Safeguard, off: Option<&'static str>) -> Option<(&'static str, u64)> {
-    let Search { found, seeds, .. } = search(args, safeguard, Oracles { off, second: Second::Never });
+    let Search { found, seeds, .. } = search(args, safeguard, Oracles { off, second: Second::Never }, Way::AsItIs);
     Some((found?.oracle, seeds))
 }

@@ -76,6 +76,8 @@ pub fn choice(choice: &Choice, delays: Option<&[u64]>) -> Draft {
         Kind::StaleAnswers => "answers under way to its ended life are late".into(),
         Kind::StreamLag => "its stream lags".into(),
         Kind::CredentialEnds => "its credential runs out soon".into(),
+        Kind::CopyDatabase => "a copy of it is kept".into(),
+        Kind::RestoreDatabase => "it is restored from the copy, and the server is started again".into(),
         Kind::OddAlarm => pick(&["its alarm comes late", "its alarm comes twice"]),
         Kind::ForeignWal => "tables that are not published change".into(),
         Kind::Keepalive => "a keepalive comes early".into(),
