@@ -28,6 +28,7 @@ mod status;
 mod target;
 #[cfg(test)]
 mod tests;
+mod tuples;
 mod types;
 mod url;
 

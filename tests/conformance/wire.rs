@@ -76,12 +76,12 @@ async fn answers(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, loses: &Atomic
     }
 }
 
-/// The length of the messages up to the first `ReadyForQuery`.
+/// The length of the messages up to the first after which the client speaks: `ReadyForQuery`, or `CopyInResponse`.
 fn first_answer(bytes: &[u8]) -> Option<usize> {
     let mut end = 0;
     for (kind, body) in messages(bytes) {
         end += 5 + body.len();
-        if kind == b'Z' {
+        if matches!(kind, b'Z' | b'G') {
             return Some(end);
         }
     }

@@ -1,17 +1,24 @@
 //! Appends to history: one short database transaction per page or piece, on a connection of their own.
 
 use super::lease::HOLD;
+use super::tuples::{self, COPY_CHANGES, too_many};
 use super::types::{Time, Xid8, lsn, pg_lsn, signed, small};
 use super::{Database, failure};
+use bytes::Bytes;
 use dormouse_core::change::{Change, Page, RelationId, Transaction};
 use dormouse_core::fault::Failure;
 use dormouse_core::position::{Lsn, Position};
 use dormouse_core::replication::{RecordPage, Recorded};
 use dormouse_core::xid::Xid;
+use futures::SinkExt;
 use std::collections::BTreeSet;
+use std::pin::pin;
 use tokio::sync::Mutex;
 use tokio_postgres::types::{PgLsn, ToSql};
-use tokio_postgres::{Client, Error, Statement};
+use tokio_postgres::{Client, CopyInSink, Error, Statement};
+
+/// The most bytes of COPY in one message.
+const MESSAGE_BYTES_MAX: usize = 128 * 1024;
 
 /// The connection for appends. It is dropped after any failure: what became of its transaction is then unknown.
 #[derive(Default)]
@@ -60,9 +67,6 @@ const LAST: &str = "select greatest(e.horizon_lsn, t.commit_lsn), c.commit_lsn, 
                         order by h.era desc, h.commit_lsn desc, h.index desc limit 1) c on true \
      where e.counter = $1 and e.id = $2 and e.counter = (select max(counter) from dormouse.era)";
 
-const CHANGES: &str = "insert into dormouse.change_history (era, commit_lsn, index, relation, operation, row, key) \
-     select $1, * from unnest($2::pg_lsn[], $3::int4[], $4::int8[], $5::\"char\"[], $6::bytea[], $7::bytea[])";
-
 /// The row of a transaction whose pieces were appended by another process counts their bytes itself (-1).
 const TRANSACTIONS: &str = "insert into dormouse.transaction_history as h \
        (era, schema, commit_lsn, end_lsn, xid, commit_time, changes, bytes) \
@@ -84,7 +88,7 @@ impl Session {
         let (hold, last, changes, transactions, relations) = tokio::try_join!(
             client.prepare(HOLD),
             client.prepare(LAST),
-            client.prepare(CHANGES),
+            client.prepare(COPY_CHANGES),
             client.prepare(TRANSACTIONS),
             client.prepare(RELATIONS),
         )?;
@@ -95,13 +99,16 @@ impl Session {
     async fn record(&mut self, q: &RecordPage) -> Result<Recorded, Failure> {
         // The look comes in a statement after the lock's: its snapshot then sees all that was appended before.
         let (era, id, token) = (small(q.era.counter), signed(q.era.id), signed(q.token.0));
-        let (_, held, last) = tokio::try_join!(
+        // COPY is opened with them: what follows is then sent in one flight.
+        let (_, held, last, changes) = tokio::try_join!(
             self.client.batch_execute("begin"),
             async { self.client.query_opt(&self.hold, &[&token]).await },
             async { self.client.query_opt(&self.last, &[&era, &id]).await },
+            self.client.copy_in(&self.changes),
         )
         .map_err(failure::of)?;
         let (Some(_), Some(last)) = (held, last) else {
+            drop(changes); // Or the rollback would wait for its end.
             self.client.batch_execute("rollback").await.map_err(failure::of)?;
             return Ok(Recorded::Superseded);
         };
@@ -114,16 +121,17 @@ impl Session {
             }
         }
         if q.compare && position != q.expect {
+            drop(changes);
             self.client.batch_execute("rollback").await.map_err(failure::of)?;
             return Ok(Recorded::AlreadyAt { position, reference });
         }
-        self.append(q, reference).await?;
+        self.append(q, changes, reference).await?;
         Ok(Recorded::Recorded { reference })
     }
 
-    async fn append(&mut self, q: &RecordPage, reference: Xid) -> Result<(), Failure> {
+    async fn append(&mut self, q: &RecordPage, changes: CopyInSink<Bytes>, reference: Xid) -> Result<(), Failure> {
         let page = &*q.page;
-        let changes = ChangeColumns::of(page)?;
+        let tuples = tuples::changes(page, q.era)?;
         let transactions = TransactionColumns::of(page, q.row_last, reference, self.unfinished)?;
         let new = page.relations.iter().filter(|relation| !self.known.contains(&relation.id));
         let (ids, definitions): (Vec<i64>, Vec<String>) = new
@@ -137,16 +145,12 @@ impl Session {
             if ids.is_empty() { Ok(0) } else { self.client.execute(&self.relations, &[&ids, &definitions]).await }
         };
         let appended = async {
-            let columns: [&(dyn ToSql + Sync); 7] = [
-                &era,
-                &changes.commit_lsns,
-                &changes.indices,
-                &changes.relations,
-                &changes.operations,
-                &changes.rows,
-                &changes.keys,
-            ];
-            self.client.execute(&self.changes, &columns).await
+            let mut changes = pin!(changes);
+            let mut rest = tuples;
+            while !rest.is_empty() {
+                changes.send(rest.split_to(rest.len().min(MESSAGE_BYTES_MAX))).await?;
+            }
+            changes.finish().await
         };
         let finished = async {
             let columns: [&(dyn ToSql + Sync); 8] = [
@@ -171,41 +175,6 @@ impl Session {
         self.known.extend(page.relations.iter().map(|relation| relation.id));
         self.unfinished = transactions.unfinished;
         Ok(())
-    }
-}
-
-#[derive(Default)]
-struct ChangeColumns<'a> {
-    commit_lsns: Vec<PgLsn>,
-    indices: Vec<i32>,
-    relations: Vec<i64>,
-    operations: Vec<i8>,
-    rows: Vec<Option<&'a [u8]>>,
-    keys: Vec<Option<&'a [u8]>>,
-}
-
-impl<'a> ChangeColumns<'a> {
-    fn of(page: &'a Page) -> Result<Self, Failure> {
-        let mut columns = Self::default();
-        for transaction in &page.transactions {
-            for (n, change) in transaction.changes.iter().enumerate() {
-                let index = transaction.first as usize + n;
-                columns.commit_lsns.push(pg_lsn(transaction.commit_lsn));
-                columns.indices.push(i32::try_from(index).map_err(|_| too_many())?);
-                columns.relations.push(signed(change.relation().0));
-                let (operation, row, key) = match change {
-                    Change::Insert { row, .. } => (b'I', Some(row), None),
-                    Change::Update { row, .. } => (b'U', Some(row), None),
-                    Change::Move { row, old_key, .. } => (b'M', Some(row), Some(old_key)),
-                    Change::Delete { key, .. } => (b'D', None, Some(key)),
-                    Change::Truncate { .. } => (b'T', None, None),
-                };
-                columns.operations.push(operation.cast_signed());
-                columns.rows.push(row.map(|row| &row.bytes()[..]));
-                columns.keys.push(key.map(|key| &key.bytes()[..]));
-            }
-        }
-        Ok(columns)
     }
 }
 
@@ -258,8 +227,4 @@ fn bytes_through(transaction: &Transaction, before: Option<(Lsn, i64)>) -> Optio
 fn widen(xid: Xid, reference: Xid) -> Xid {
     #[expect(clippy::cast_possible_truncation, reason = "the low half is meant")]
     Xid::widen(xid.0 as u32, reference)
-}
-
-fn too_many() -> Failure {
-    Failure::Refused("a transaction has more than 2,147,483,647 changes: split it".into())
 }
