@@ -41,7 +41,8 @@ TABLES = {
                    ("behind at the end ms", "behind_at_end_ms", 1, 0), ("p99 ms", "p99_ms", 1, 0)] + COST
     + [("Postgres CPU s", "postgres_cpu_seconds", 1, 2), ("walsender/s", "ceiling.per_second", 1, 0)] + RATIO,
     "catch-up": [("seconds", "seconds", 1, 3), ("p50 ms", "p50_ms", 1, 0), ("recorded behind ms", "recorded_behind_ms", 1, 0),
-                 ("recorded/s", "recorded_per_second", 1, 0)] + COST + [("walsender/s", "ceiling.per_second", 1, 0)] + RATIO,
+                 ("recorded/s", "recorded_per_second", 1, 0), ("recorded × ceiling", "recorded_times_ceiling", 1, 2)]
+    + COST + [("walsender/s", "ceiling.per_second", 1, 0)] + RATIO,
     "first-sync": [("seconds", "seconds", 1, 3), ("rows/s of one", "per_second", 1, 0), ("p50 ms", "p50_ms", 1, 0),
                    ("one more s", "one_more_from_the_spool_seconds", 1, 3), ("bytes/row", "bytes_per_row", 1, 0)] + COST
     + [("psql s", "ceiling.seconds", 1, 3)] + RATIO,

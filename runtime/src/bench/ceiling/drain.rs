@@ -15,7 +15,7 @@ const SILENCE_MAX: std::time::Duration = std::time::Duration::from_secs(20);
 /// What the walsender gave.
 #[derive(Debug)]
 pub(in crate::bench) struct Drained {
-    per_second: f64,
+    pub(in crate::bench) per_second: f64,
     seconds: f64,
 }
 

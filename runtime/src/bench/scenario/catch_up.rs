@@ -33,9 +33,11 @@ pub(super) async fn run(subject: &Subject, settings: &Settings) -> Result<Run, C
     run.set_counts(&seen);
     // What came before: how fast the server recorded a backlog that was written faster than anybody commits.
     run.add("recorded_behind_ms", (recorded_us - written_us) as f64 / 1e3);
-    run.add("recorded_per_second", settings.numbers() as f64 * 1e6 / (recorded_us - writing_us) as f64);
+    let recorded = settings.numbers() as f64 * 1e6 / (recorded_us - writing_us) as f64;
+    run.add("recorded_per_second", recorded);
     let drained = drain::run(subject, settings.numbers() as u64).await?;
     drop_slot(subject, drain::SLOT).await?;
+    run.add("recorded_times_ceiling", drained.per_second / recorded);
     run.ceiling = Some(drained.ceiling(run.per_second.unwrap_or(0.0)));
     Ok(run)
 }
