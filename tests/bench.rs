@@ -44,7 +44,9 @@ fn check(scenario: &str, report: &Value, clients: u64) {
         }
     }
     assert!(report["ceiling"]["name"].is_string(), "{report}");
-    assert!(report["ratio"].as_f64().is_some_and(|ratio| ratio > 0.0), "{report}");
+    // CPU time comes in ticks of 10 ms: what took less than one costs nothing, and nothing can be so many times that.
+    let costs_nothing = report["ceiling"]["server_cpu_us_per_delivery"].as_f64() == Some(0.0);
+    assert!(costs_nothing || report["ratio"].as_f64().is_some_and(|ratio| ratio > 0.0), "{report}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

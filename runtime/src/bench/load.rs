@@ -47,6 +47,8 @@ pub(super) struct Fleet {
     recent: RefCell<Recent>,
     /// What the first client was told until it was live, if frames are kept.
     greeting: RefCell<Vec<String>>,
+    /// Whether the first client has been live, and its greeting is whole.
+    greeted: Cell<bool>,
     dialling: Semaphore,
     deaf: Cell<bool>,
     hear: Notify,
@@ -81,6 +83,7 @@ pub(super) fn run(plan: Plan) -> Result<(), CommandError> {
         buffer: RefCell::new(vec![0; BUFFER_BYTES]),
         recent: RefCell::new(recent),
         greeting: RefCell::default(),
+        greeted: Cell::default(),
         dialling: Semaphore::new(0),
         deaf: Cell::new(false),
         hear: Notify::new(),

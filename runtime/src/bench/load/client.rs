@@ -117,6 +117,9 @@ async fn dial(fleet: &Fleet, client: &Client) -> io::Result<(OwnedReadHalf, Vec<
     let (reader, half) = stream.into_split();
     *client.writer.borrow_mut() = Some(Writer { half, waiting: Vec::new() });
     *client.attempts.borrow_mut() += 1;
+    if client.no == 0 && !fleet.greeted.get() {
+        fleet.greeting.borrow_mut().clear(); // What came of an attempt that was refused is no greeting.
+    }
     let name = format!("{}-{}", fleet.plan.name, fleet.plan.first + client.no);
     let attempt = *client.attempts.borrow();
     let hello = client.session.borrow_mut().hello(&name, attempt, fleet.plan.table.as_deref());
@@ -212,12 +215,15 @@ fn take(fleet: &Fleet, client: &Client, bytes: &[u8], last_page: &mut u64) -> Re
             Frame::Text(text) => {
                 let message = fleet.recent.borrow_mut().parse(text, last_page)?;
                 let mut session = client.session.borrow_mut();
-                if client.no == 0 && fleet.plan.keep_frames && !session.live && *client.attempts.borrow() == 1 {
+                if client.no == 0 && fleet.plan.keep_frames && !fleet.greeted.get() {
                     fleet.greeting.borrow_mut().push(String::from_utf8_lossy(text).into_owned());
                 }
                 let noted = session.noted;
                 let next = session.on_message(&message, text.len(), at);
                 fleet.noted(session.noted - noted);
+                if client.no == 0 && session.live {
+                    fleet.greeted.set(true);
+                }
                 drop(session);
                 match next {
                     Next::On => {}
