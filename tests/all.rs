@@ -21,6 +21,7 @@ mod polling;
 mod python;
 mod record;
 mod report;
+mod restored;
 mod scenarios;
 mod schema;
 mod seam;

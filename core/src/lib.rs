@@ -51,6 +51,7 @@ pub mod fault;
 pub mod history;
 pub mod hub;
 pub mod limits;
+pub mod lineage;
 pub mod machine;
 pub mod pgoutput;
 pub mod position;

@@ -108,12 +108,14 @@ pub enum CommandError {
     Usage(String),
     /// The environment lacks something, such as a database or a free port: status 3.
     Environment(String),
+    /// What the process remembers is of no use any more: the same command begins anew in its place. Status 1 where it cannot.
+    Anew(String),
 }
 
 impl CommandError {
     const fn status(&self) -> u8 {
         match self {
-            Self::Failed(_) => 1,
+            Self::Failed(_) | Self::Anew(_) => 1,
             Self::Usage(_) => 2,
             Self::Environment(_) => 3,
         }
@@ -123,7 +125,7 @@ impl CommandError {
 impl fmt::Display for CommandError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Failed(why) | Self::Usage(why) | Self::Environment(why) => f.write_str(why),
+            Self::Failed(why) | Self::Usage(why) | Self::Environment(why) | Self::Anew(why) => f.write_str(why),
         }
     }
 }
@@ -144,8 +146,22 @@ pub fn run() -> ExitCode {
     runtime.shutdown_background();
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => end(&error),
+        Err(error) => {
+            if matches!(error, CommandError::Anew(_)) {
+                let failed = begin_anew();
+                eprintln!("dormouse: cannot begin anew, start it again: {failed}");
+            }
+            end(&error)
+        }
     }
+}
+
+/// Puts a new process of the same program with the same arguments in the place of this one. Returns only when it cannot.
+fn begin_anew() -> std::io::Error {
+    use std::os::unix::process::CommandExt;
+    let program = std::env::current_exe();
+    program
+        .map_or_else(|why| why, |program| std::process::Command::new(program).args(std::env::args_os().skip(1)).exec())
 }
 
 /// The command that the process was called with, or how it ends at once.

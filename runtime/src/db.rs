@@ -15,6 +15,7 @@ mod head;
 mod history;
 mod judge;
 mod lease;
+mod lineage;
 mod migrate;
 mod pool;
 mod progress;
@@ -70,6 +71,7 @@ struct Inner {
     pool: pool::Pool,
     /// For replication: a storm of sessions must not keep it from renewing its lease.
     control: pool::Pool,
+    lineage: Arc<lineage::Lineage>,
     appender: append::Appender,
     relations: history::Relations,
     spools: spool::Spools,
@@ -91,15 +93,18 @@ impl Database {
     /// `Unavailable` while the server cannot be reached; `Refused` when the operator must act: a wrong URL or password, a missing
     /// grant, a standby, or a schema made by a newer Dormouse.
     pub async fn connect(config: Config) -> Result<Self, Failure> {
-        let pool = pool::Pool::new(&config, config.connections_max)?;
-        let control = pool::Pool::new(&config, CONTROL_CONNECTIONS_MAX)?;
+        let lineage = Arc::new(lineage::Lineage::default());
+        let pool = pool::Pool::new(&config, config.connections_max, &lineage)?;
+        let control = pool::Pool::new(&config, CONTROL_CONNECTIONS_MAX, &lineage)?;
         let oid = migrate::migrate(&pool).await?;
+        lineage.begin(&*pool.get().await?).await?;
         let spools = spool::Spools::new(&config)?;
         let inner = Inner {
             config,
             oid,
             pool,
             control,
+            lineage,
             appender: append::Appender::default(),
             relations: history::Relations::default(),
             spools,
@@ -139,6 +144,11 @@ impl Database {
         let client = self.control().get().await?;
         let row = client.query_one("select pg_logical_emit_message(true, 'dormouse', '')", &[]);
         Ok(types::lsn(row.await.map_err(failure::of)?.get(0)))
+    }
+
+    /// Waits until this database is met as another than it was, which is told. Nothing is asked of it any more.
+    pub async fn became_another(&self) -> String {
+        self.inner.lineage.ended().await
     }
 
     /// Of each pool its name, how many connections are open, and how many of them are in use.

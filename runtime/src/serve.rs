@@ -29,6 +29,9 @@ use tokio_util::task::TaskTracker;
 /// How long an orderly end may take.
 const FAREWELL: Duration = Duration::from_secs(5);
 
+/// The same when nothing can be stored any more, because the database is another.
+const PARTING: Duration = Duration::from_secs(1);
+
 /// How long nobody replicates after the process that did was killed. Short, because a lease lost to a slow database costs
 /// nothing but a new start of the stream: the token fences.
 const LEASE_TTL: Duration = Duration::from_secs(6);
@@ -59,13 +62,12 @@ pub async fn run(args: Args) -> Result<(), CommandError> {
 
     let process = Process { clock, metrics, recorder };
     let doors = (Arc::clone(&access), operators.at(address));
-    let server = Server::start(&args, process, doors, tls.clone(), listener, database);
+    let server = Server::start(&args, process, doors, tls.clone(), listener, database.clone());
     announce(address, tls.is_some());
-    loop {
+    let another = loop {
         tokio::select! {
             signalled = signals.next() => match signalled {
-                Signalled::End => break,
-
+                Signalled::End => break None,
                 Signalled::Evict => {
                     tracing::info!("all hubs are dropped and built again");
                     server.hubs.evict_all().await;
@@ -75,17 +77,22 @@ pub async fn run(args: Args) -> Result<(), CommandError> {
                     reload(tls.as_ref());
                 }
             },
-            () = server.defect.cancelled() => break,
+            () = server.defect.cancelled() => break None,
+            why = database.became_another() => {
+                tracing::error!(%why, "what is remembered of the database is not in it: the server begins anew");
+                break Some(why);
+            }
         }
-    }
+    };
+    let farewell = if another.is_some() { PARTING } else { FAREWELL };
     tokio::select! {
-        () = server.end() => {}
+        () = server.end(farewell) => {}
         () = signals.ended() => tracing::warn!("ended at once by a second signal"),
     }
     if server.defect.is_cancelled() {
         return Err(CommandError::Failed("a defect ended the server; the log has the sentence".into()));
     }
-    Ok(())
+    another.map_or(Ok(()), |why| Err(CommandError::Anew(why)))
 }
 
 /// Reads again what may change while the server runs.
@@ -226,7 +233,7 @@ impl Server {
     }
 
     /// Says good-bye, stores what is to be stored, releases the lease; gives up after a while, which loses nothing.
-    async fn end(&self) {
+    async fn end(&self, farewell: Duration) {
         tracing::info!("going away");
         let ended = async {
             self.closing.cancel();
@@ -240,7 +247,7 @@ impl Server {
                 recorder.clone().finish().await;
             }
         };
-        if tokio::time::timeout(FAREWELL, ended).await.is_err() {
+        if tokio::time::timeout(farewell, ended).await.is_err() {
             tracing::warn!("some clients or the database did not answer in time");
         }
     }

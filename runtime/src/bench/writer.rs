@@ -4,8 +4,8 @@ use super::process::now_us;
 use super::report::Settings;
 use super::subject::{Subject, statement};
 use crate::cli::CommandError;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 use tokio_postgres::types::Type;
 
@@ -31,13 +31,14 @@ impl Written {
     }
 }
 
-/// The number before a run's first: no number comes twice, since changes of an earlier run may still be under way, and an
-/// earlier benchmark may have left rows in a named database.
+/// The number before a run's first: no number comes twice, since changes of an earlier run may still be under way, and those of an
+/// earlier benchmark in a named database may be part of what a client is sent first.
 pub(super) fn numbers_from(count: usize) -> u64 {
+    /// Far enough from the end of the column's type for all runs of one process.
+    const FIRST_MAX: u32 = 2_000_000_000;
+    static FIRST: LazyLock<u32> = LazyLock::new(|| rand::random_range(0..FIRST_MAX));
     static USED: AtomicU64 = AtomicU64::new(0);
-    const LIFE: u64 = 100_000_000;
-    let life = u64::from(std::process::id() % 20) * LIFE;
-    life + USED.fetch_add(count as u64, Ordering::Relaxed)
+    u64::from(*FIRST) + USED.fetch_add(count as u64, Ordering::Relaxed)
 }
 
 /// Updates rows of the table one after the other, at a steady rate, on one connection.

@@ -5,7 +5,6 @@ use super::{Database, failure};
 use dormouse_core::fault::Failure;
 use dormouse_core::replication::{Fenced, LeaseTaken, NoteAttempt, ReleaseLease, RenewLease, TakeLease, Token};
 use std::time::Duration;
-use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Transaction};
 
 /// Locks the lease's row, if the token is the newest; a plain read of it would not fence.
@@ -23,18 +22,20 @@ impl Database {
         let found = transaction
             .query_one(
                 "select released or expires_at < clock_timestamp() or holder = $1, released, holder, \
-             greatest(extract(epoch from expires_at - clock_timestamp()), 0)::float8 from dormouse.lease for update",
+             greatest(extract(epoch from expires_at - clock_timestamp()), 0)::float8, renewals from dormouse.lease \
+             for update",
                 &[&q.holder],
             )
             .await;
         let found = found.map_err(failure::of)?;
+        self.inner.lineage.renewed(unsigned(found.get(4)));
         if !found.get::<_, bool>(0) {
             let remaining = Duration::try_from_secs_f64(found.get(3)).unwrap_or_default();
             return Ok(LeaseTaken::Held { holder: found.get(2), remaining });
         }
         let token = transaction
             .query_one(
-                "update dormouse.lease set token = token + 1, holder = $1, released = false, \
+                "update dormouse.lease set token = token + 1, holder = $1, released = false, renewals = renewals + 1, \
              expires_at = clock_timestamp() + $2 * interval '1 microsecond' returning token",
                 &[&q.holder, &micros(q.ttl)],
             )
@@ -49,9 +50,15 @@ impl Database {
     /// # Errors
     /// As every question.
     pub async fn renew_lease(&self, q: RenewLease) -> Result<Fenced<()>, Failure> {
-        let sql =
-            "update dormouse.lease set expires_at = clock_timestamp() + $2 * interval '1 microsecond' where token = $1";
-        self.update_lease(sql, &[&signed(q.token.0), &micros(q.ttl)]).await
+        let client = self.control().get().await?;
+        let renewed = client.query_opt(
+            "update dormouse.lease set expires_at = clock_timestamp() + $2 * interval '1 microsecond', renewals = renewals + 1 \
+             where token = $1 returning renewals",
+            &[&signed(q.token.0), &micros(q.ttl)],
+        ).await;
+        let Some(row) = renewed.map_err(failure::of)? else { return Ok(Fenced::Superseded) };
+        self.inner.lineage.renewed(unsigned(row.get(0)));
+        Ok(Fenced::Done(()))
     }
 
     /// Answers [`ReleaseLease`].
@@ -60,7 +67,9 @@ impl Database {
     /// As every question.
     pub async fn release_lease(&self, q: ReleaseLease) -> Result<Fenced<()>, Failure> {
         let sql = "update dormouse.lease set released = true, expires_at = clock_timestamp() where token = $1";
-        self.update_lease(sql, &[&signed(q.token.0)]).await
+        let client = self.control().get().await?;
+        let rows = client.execute(sql, &[&signed(q.token.0)]).await.map_err(failure::of)?;
+        Ok(if rows == 1 { Fenced::Done(()) } else { Fenced::Superseded })
     }
 
     /// Answers [`NoteAttempt`].
@@ -83,12 +92,6 @@ impl Database {
         let client = self.control().get().await?;
         let row = client.query_opt("select from dormouse.lease where token = $1", &[&signed(token.0)]).await;
         Ok(row.map_err(failure::of)?.is_some())
-    }
-
-    async fn update_lease(&self, sql: &str, values: &[&(dyn ToSql + Sync)]) -> Result<Fenced<()>, Failure> {
-        let client = self.control().get().await?;
-        let rows = client.execute(sql, values).await.map_err(failure::of)?;
-        Ok(if rows == 1 { Fenced::Done(()) } else { Fenced::Superseded })
     }
 }
 

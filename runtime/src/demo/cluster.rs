@@ -1,5 +1,6 @@
 //! A private Postgres cluster: made in a moment, killed and started again at will, gone with its owner.
 
+mod copy;
 mod standby;
 
 use super::postgres::Postgres;

@@ -206,7 +206,11 @@ pub(super) fn user_cache() -> PathBuf {
     base.unwrap_or_else(std::env::temp_dir)
 }
 
-fn copy_tree(from: &Path, to: &Path, own: &dyn Fn(&Path) -> Result<(), ClusterError>) -> Result<(), ClusterError> {
+pub(super) fn copy_tree(
+    from: &Path,
+    to: &Path,
+    own: &dyn Fn(&Path) -> Result<(), ClusterError>,
+) -> Result<(), ClusterError> {
     use std::os::unix::fs::DirBuilderExt;
     fs::DirBuilder::new().mode(0o700).create(to).map_err(|error| ClusterError::io(to, error))?;
     own(to)?;
