@@ -98,6 +98,7 @@ const NEVER: &[(&[Kind], &[Phase], &str)] = &[
         "only a machine that is there asks and puts out",
     ),
     (&[Kind::CrashAnytime], &[Phase::ClientDown], "what is down does not crash"),
+    (&[Kind::ProvideCredential], &[Phase::ClientDown], "an application that is down provides nothing"),
     (
         &[Kind::DialLatency, Kind::DialFails],
         &[
@@ -144,6 +145,7 @@ pub const fn concerns(kind: Kind) -> &'static [Class] {
         | Kind::CredentialEnds
         | Kind::CredentialLatency
         | Kind::CopyDatabase
+        | Kind::Garble
         | Kind::Dialled
         | Kind::Greeted
         | Kind::Closed
@@ -172,7 +174,8 @@ pub const fn concerns(kind: Kind) -> &'static [Class] {
         | Kind::DialLatency
         | Kind::DialFails
         | Kind::SlowReader
-        | Kind::Leave => &[Class::Client],
+        | Kind::Leave
+        | Kind::ProvideCredential => &[Class::Client],
         Kind::RestartPostgres
         | Kind::LoseSlot
         | Kind::MoveSlot

@@ -135,6 +135,10 @@ kinds! {
     CopyDatabase = 61, "a copy is kept of";
     /// The database becomes its copy again.
     RestoreDatabase = 62, "the copy comes back, and the server is started again, in place of";
+    /// An application gives its client another credential.
+    ProvideCredential = 63, "its application provides another credential to";
+    /// What a server says arrives as what it cannot have meant.
+    Garble = 64, "garbled in way {}: what is said to";
     /// No choice, but a moment: a dial reaches the server.
     Dialled = 51, "a dial reaches the server from";
     /// A moment: a greeting reaches the hub.

@@ -1,5 +1,6 @@
 //! What must always be true: the promises, watched online from outside the machines, against the model's truth.
 
+mod follows;
 mod lost;
 mod naive;
 mod registry;
@@ -8,10 +9,11 @@ mod server;
 mod session;
 mod watch;
 
+pub use follows::follows;
 pub use naive::Naive;
 pub use registry::RegistryBefore;
 pub use replica::Holding;
-pub use session::Sent;
+pub use session::{Sent, of_session};
 pub use watch::{Oracles, Second};
 
 use crate::entity::Entity;
@@ -21,7 +23,7 @@ use dormouse_core::change::{Relation, Scope};
 use dormouse_core::position::{Era, Lsn, Position, Waypoint};
 use dormouse_core::session::{ClientId, Epoch};
 use dormouse_core::time::Timestamp;
-use dormouse_core::wire::ServerMessage;
+use dormouse_core::wire::{Hello, Resume, ServerMessage};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -87,6 +89,8 @@ struct ClientTruth {
     held: BTreeMap<Era, Position>,
     /// The newest commit that was visible when it greeted last.
     greeted: Lsn,
+    /// What it said last of its store when it greeted: which, the attempt, and what it holds.
+    hello: Option<(Option<u64>, u64, Resume)>,
     /// How far a thin client has received everything since its first start.
     thin: Option<Waypoint>,
     /// What it may see.
@@ -237,8 +241,9 @@ impl Oracle {
     }
 
     /// A client says hello.
-    pub fn greeted(&mut self, client: u8, newest_visible: Lsn) {
-        self.clients[client as usize].greeted = newest_visible;
+    pub fn greeted(&mut self, client: u8, hello: &Hello, newest_visible: Lsn) {
+        let truth = &mut self.clients[client as usize];
+        (truth.greeted, truth.hello) = (newest_visible, Some((hello.instance, hello.attempt, hello.resume.clone())));
     }
 
     /// A client is told that it is live.

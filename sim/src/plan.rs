@@ -147,6 +147,12 @@ families! {
     Holds = 42 of 3,
     /// The database is restored from a copy.
     Restore = 43 of 8,
+    /// Applications provide another credential while the one that they have is good.
+    Renewals = 44 of 4,
+    /// A server says what does not follow from what it said.
+    Garbled = 45 of 8,
+    /// Tables are truncated together.
+    Together = 46 of 6,
 }
 
 /// Which families are on.

@@ -261,7 +261,7 @@ impl Question for StartStream {
 /// Take what the stream has. Answered as soon as there is at least one item.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReadSource {
-    /// The most changes to return.
+    /// The most changes to return; those of the last message come whole, and a TRUNCATE may name many tables.
     pub changes_max: u32,
     /// About the most bytes.
     pub bytes_max: u32,

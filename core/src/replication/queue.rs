@@ -112,9 +112,23 @@ impl Queue {
         self.bytes
     }
 
-    /// Whether it holds no more than it may: a read is asked for while it fits, or while nothing can be taken.
+    /// Whether it holds no more than it may: a read is asked for while it fits, or while nothing can be taken. One message may name
+    /// any number of tables that are truncated, so those do not count.
     pub fn is_bounded(&self) -> bool {
-        self.changes <= QUEUE_PAGES * self.limits.changes_max
+        let most = QUEUE_PAGES * self.limits.changes_max;
+        self.changes <= most || self.changes - self.truncations() <= most
+    }
+
+    fn truncations(&self) -> usize {
+        let truncates = |change: &&Change| matches!(change, Change::Truncate { .. });
+        self.gathering().map(|gathering| gathering.changes.iter().filter(truncates).count()).sum()
+    }
+
+    fn gathering(&self) -> impl Iterator<Item = &Gathering> {
+        self.entries.iter().filter_map(|entry| match entry {
+            Entry::Transaction(gathering) => Some(gathering),
+            Entry::Covered(_) => None,
+        })
     }
 
     /// Takes one item of the stream.
@@ -269,11 +283,8 @@ impl Queue {
 
     /// Whether the counts are those of the entries.
     pub fn adds_up(&self) -> bool {
-        let gathering = self.entries.iter().filter_map(|entry| match entry {
-            Entry::Transaction(gathering) => Some(gathering),
-            Entry::Covered(_) => None,
-        });
-        let sums = gathering.fold((0, 0), |(changes, bytes), next| (changes + next.changes.len(), bytes + next.bytes));
+        let sums =
+            self.gathering().fold((0, 0), |(changes, bytes), next| (changes + next.changes.len(), bytes + next.bytes));
         sums == (self.changes, self.bytes)
     }
 }

@@ -3,9 +3,10 @@
 use super::{Checked, Oracle, Promise, broken};
 use crate::postgres::{Postgres, Registration};
 use dormouse_core::ask::Answer;
-use dormouse_core::hub::{EpochTaken, Input, Output, SavePositions};
+use dormouse_core::hub::{EpochTaken, Input, Output, SavePositions, StoredPosition, TakeEpoch};
 use dormouse_core::position::Waypoint;
 use dormouse_core::session::{Attachment, ClientId, Epoch};
+use dormouse_core::wire::Resume;
 
 /// The rows that a question concerns, before it takes effect.
 pub type RegistryBefore = Vec<(ClientId, Option<Registration>)>;
@@ -36,7 +37,7 @@ impl Oracle {
         match (question, answer) {
             (Output::TakeEpoch(ask), Input::EpochTaken(Answer { reply: Ok(EpochTaken::Taken { epoch, .. }), .. })) => {
                 self.epochs.insert(*epoch, ask.question.client.clone());
-                Ok(())
+                self.as_greeted(&ask.question)
             }
             (Output::SavePositions(ask), _) => self.saved(postgres, before, &ask.question),
             (Output::Unregister(ask), _) => {
@@ -53,6 +54,22 @@ impl Oracle {
             }
             _ => Ok(()),
         }
+    }
+
+    /// An epoch is taken for what its client said when it greeted.
+    fn as_greeted(&self, ask: &TakeEpoch) -> Checked {
+        let hello = self.honest(&ask.client).and_then(|client| self.clients[client].hello.as_ref());
+        let Some((instance, attempt, resume)) = hello else { return Ok(()) };
+        let said = match resume {
+            Resume::Nothing => StoredPosition::Clear,
+            Resume::Stored => StoredPosition::Keep,
+            Resume::At(waypoint) => StoredPosition::Set(*waypoint),
+        };
+        if (&ask.instance, &ask.attempt) == (instance, attempt) && instance.is_some() && ask.position != said {
+            let event = format!("{} greeted with {said:?}, and its row is told {:?}", ask.client, ask.position);
+            return broken(Promise::Durable, "greeting", event);
+        }
+        Ok(())
     }
 
     fn saved(&self, postgres: &Postgres, before: &RegistryBefore, ask: &SavePositions) -> Checked {

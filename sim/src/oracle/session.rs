@@ -3,7 +3,7 @@
 use super::{Checked, Promise, broken};
 use crate::plan::{CHUNKS, WINDOW_BYTES, WINDOW_PAGES};
 use dormouse_core::change::{Page, RelationId};
-use dormouse_core::position::Position;
+use dormouse_core::position::{Era, Position, SchemaVersion};
 use dormouse_core::row::Row;
 use dormouse_core::session::BackfillId;
 use dormouse_core::wire::{ClientMessage, ServerMessage};
@@ -16,8 +16,12 @@ pub struct Sent {
     pages: VecDeque<(Position, u64)>,
     /// The backfill that goes on, and how many of its messages are staged.
     backfill: Option<(BackfillId, u32)>,
-    /// The shapes that it told.
+    /// Whether the client has not staged all of it, or not shown what is complete.
+    unstaged: bool,
+    /// The shapes that it told since everything came again last.
     told: BTreeSet<RelationId>,
+    /// All that it told.
+    known: BTreeSet<RelationId>,
 }
 
 impl Sent {
@@ -26,19 +30,41 @@ impl Sent {
     /// # Errors
     /// When more is under way than the window allows, a page is counted as less than its rows, or a shape is told twice.
     pub fn sends(&mut self, message: &ServerMessage) -> Checked {
+        self.is_told(message)?;
         match message {
             ServerMessage::Page(page) => self.page(page),
             ServerMessage::Chunk { backfill, n, .. } | ServerMessage::Seam { backfill, n, .. } => {
+                self.unstaged = true;
                 self.backfills(*backfill, *n)
             }
             ServerMessage::Schema(relation) if !self.told.insert(relation.id) => {
                 broken(Promise::Bounded, "told once", format!("the shape of {} is told again", relation.name))
             }
             ServerMessage::Resync { .. } => {
-                *self = Self::default();
+                *self = Self { known: std::mem::take(&mut self.known), ..Self::default() };
                 Ok(())
             }
             _ => Ok(()),
+        }
+    }
+
+    /// What a message speaks of was told before it.
+    fn is_told(&mut self, message: &ServerMessage) -> Checked {
+        let (one, many) = match message {
+            ServerMessage::Schema(relation) => {
+                self.known.insert(relation.id);
+                return Ok(());
+            }
+            ServerMessage::Chunk { chunk, .. } => (Some(&chunk.relation), &[][..]),
+            ServerMessage::Page(page) | ServerMessage::Seam { page: Some(page), .. } => (None, &page.relations[..]),
+            _ => return Ok(()),
+        };
+        match one.into_iter().chain(many).find(|relation| !self.known.contains(&relation.id)) {
+            None => Ok(()),
+            Some(relation) => {
+                let event = format!("rows of {} are sent, and its shape was not told before", relation.name);
+                broken(Promise::Complete, "told first", event)
+            }
         }
     }
 
@@ -76,7 +102,10 @@ impl Sent {
     /// A client's message reaches the hub.
     pub fn hears(&mut self, message: &ClientMessage) {
         match (message, &mut self.backfill) {
-            (ClientMessage::Ack { through }, _) => self.pages.retain(|(page, _)| *page > through.position),
+            (ClientMessage::Ack { through }, _) => {
+                self.pages.retain(|(page, _)| *page > through.position);
+                self.unstaged = false;
+            }
             (ClientMessage::Staged { backfill, n }, Some((of, staged))) if of == backfill => {
                 *staged = (*staged).max(n.saturating_add(1));
             }
@@ -89,4 +118,24 @@ impl Sent {
     pub fn is_settled(&self) -> bool {
         self.pages.is_empty()
     }
+
+    /// Whether a client has anything to answer: a page, or a message of a backfill.
+    #[must_use]
+    pub fn awaits_client(&self) -> bool {
+        !self.pages.is_empty() || self.backfill.is_some_and(|_| self.unstaged)
+    }
+}
+
+/// A page is sent on a connection whose session stands in this era and schema.
+///
+/// # Errors
+/// When it is of another.
+pub fn of_session(stands: Option<(Era, SchemaVersion)>, message: &ServerMessage) -> Checked {
+    let (Some(stands), ServerMessage::Page(page)) = (stands, message) else { return Ok(()) };
+    if stands == (page.through.era, page.through.schema) {
+        return Ok(());
+    }
+    let event =
+        format!("a page of {:?} {:?} is sent to a session of {stands:?}", page.through.era, page.through.schema);
+    broken(Promise::Ordered, "of its session", event)
 }

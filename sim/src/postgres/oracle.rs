@@ -67,6 +67,14 @@ impl Postgres {
         Some(era.noted.iter().rev().find(|(schema, _)| *schema == shown.schema)?.1)
     }
 
+    /// Whether tables were altered at or before this place without a word in the stream, and its schema does not know of that: whoever
+    /// shows it must be told to take everything again.
+    #[must_use]
+    pub fn is_altered_since(&self, shown: &Waypoint) -> bool {
+        let altered = alterations(self.expected_at(shown.position.commit_lsn));
+        self.noted_at(shown).is_some_and(|noted| noted < altered)
+    }
+
     /// The new shape of each table that was altered without a word in the stream, and how many commits stand before that.
     #[must_use]
     pub fn alterations(&self) -> &[(usize, Arc<Relation>)] {

@@ -117,6 +117,15 @@ pub(super) fn relation(table: &Table, relation: &Relation, mut hear: impl FnMut(
 }
 
 /// A change of one row, or of a whole table.
+/// One statement that empties tables.
+pub(super) fn truncate(oids: impl ExactSizeIterator<Item = u32>) -> Bytes {
+    let mut message = of(b'T');
+    message.put_u32(u32::try_from(oids.len()).expect("a few tables"));
+    message.put_u8(0);
+    oids.for_each(|oid| message.put_u32(oid));
+    message.freeze()
+}
+
 pub(super) fn change(table: &Table, decoded: &Decoded) -> Bytes {
     let Decoded { relation, change, old } = decoded;
     let full = old.as_ref().filter(|_| table.is_full());
@@ -127,11 +136,7 @@ pub(super) fn change(table: &Table, decoded: &Decoded) -> Bytes {
         Change::Truncate { .. } => b'T',
     });
     match change {
-        Change::Truncate { .. } => {
-            message.put_u32(1);
-            message.put_u8(0);
-            message.put_u32(table.oid());
-        }
+        Change::Truncate { .. } => return truncate(std::iter::once(table.oid())),
         Change::Insert { row, .. } => {
             message.put_u32(table.oid());
             put_new(&mut message, row);

@@ -120,10 +120,27 @@ impl Postgres {
                     shapes.insert(decoded.relation.name.clone(), decoded.relation.id);
                     pgoutput::relation(table, &decoded.relation, |message| hear(translator, message, &mut items))?;
                 }
-                hear(translator, &pgoutput::change(table, decoded), &mut items)?;
                 if let Change::Truncate { .. } = decoded.change {
-                    shapes.remove(&decoded.relation.name); // Postgres forgets that it told the shape, and tells it again.
+                    // One statement names all that it empties, and their shapes stand before it.
+                    let rest = commit.changes[*change..].iter();
+                    let together: Vec<_> =
+                        rest.take_while(|next| matches!(next.change, Change::Truncate { .. })).collect();
+                    for next in &together {
+                        let (table, id) = (pgoutput::table_of(&next.relation, &self.tables), next.relation.id);
+                        if shapes.insert(next.relation.name.clone(), id) != Some(id) {
+                            pgoutput::relation(table, &next.relation, |message| hear(translator, message, &mut items))?;
+                        }
+                    }
+                    let oids = together.iter().map(|next| pgoutput::table_of(&next.relation, &self.tables).oid());
+                    hear(translator, &pgoutput::truncate(oids), &mut items)?;
+                    for next in &together {
+                        shapes.remove(&next.relation.name); // Postgres forgets that it told the shape, and tells it again.
+                    }
+                    (changes, *change) =
+                        (changes + u32::try_from(together.len()).unwrap_or(u32::MAX), *change + together.len());
+                    continue;
                 }
+                hear(translator, &pgoutput::change(table, decoded), &mut items)?;
                 (changes, bytes) = (changes + 1, bytes + decoded.change.weight());
                 *change += 1;
             }

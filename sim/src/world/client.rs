@@ -44,8 +44,10 @@ pub(super) struct ClientHost {
     attempts: Option<(u64, u64)>,
     /// Whether the last message made it ask its application for another credential.
     wants_credential: bool,
-    /// Whether its application gave it one since it dialled: then it may come back with that.
+    /// Whether its application gave it one since it dialled, or since the server found one good: then it may come back with that.
     credential_came: bool,
+    /// Whether the last message was a welcome, which tells of the credential with which it dialled.
+    welcomed: bool,
 }
 
 impl World {
@@ -104,6 +106,8 @@ impl World {
             _ => None,
         };
         let came = self.clients[client as usize].credential_came;
+        self.clients[client as usize].welcomed =
+            matches!(input, Input::Received { message: Ok(ServerMessage::Welcome { .. }), .. });
         self.clients[client as usize].credential_came |= matches!(input, Input::CredentialProvided { .. });
         let Some(machine) = &mut self.clients[client as usize].machine else { return };
         let was = machine.phase();
@@ -183,7 +187,11 @@ impl World {
                 self.client_says(client, &message);
                 self.send_to_server(id, message);
             }
-            Output::SendCredential { .. } => {} // No application of this world provides one.
+            Output::SendCredential { socket } => {
+                if let Some(id) = self.network.of_client(client, life, socket) {
+                    self.send_to_server(id, ClientMessage::Credential(Secret::new(&token(client))));
+                }
+            }
             Output::Ping { socket } => {
                 if let Some(id) = self.network.of_client(client, life, socket) {
                     self.push_to_server(id, super::connection::ToServer::Ping);
@@ -211,7 +219,7 @@ impl World {
                     self.violate(Promise::Durable, "attempt", Entity::Client(client), event);
                 }
                 self.clients[client as usize].live = false;
-                self.oracle.greeted(client, self.postgres.newest_visible());
+                self.oracle.greeted(client, hello, self.postgres.newest_visible());
             }
             ClientMessage::Ack { through } => {
                 let holding = self.holding(client);
@@ -237,6 +245,10 @@ impl World {
                 self.verdict(Entity::Client(client), verdict);
             }
             Notice::Stopped { fault } => {
+                if fault.as_ref().is_some_and(|fault| fault.code == FaultCode::Expired) {
+                    let event = "its credential ran out, and it ends instead of asking for another".into();
+                    self.violate(Promise::Converges, "credential wanted", Entity::Client(client), event);
+                }
                 let host = &mut self.clients[client as usize];
                 (host.machine, host.live) = (None, false);
                 host.generation += 1;
@@ -251,7 +263,10 @@ impl World {
                     self.clients[client as usize].live = false;
                 }
             }
-            Notice::CredentialGood { .. } => {}
+            Notice::CredentialGood { .. } => {
+                let host = &mut self.clients[client as usize];
+                host.credential_came &= host.welcomed;
+            }
             Notice::CredentialWanted => {
                 self.clients[client as usize].wants_credential = true;
                 let life = self.clients[client as usize].life;
@@ -265,6 +280,7 @@ impl World {
 
     fn store(&mut self, client: u8, life: u64, ask: Ask<Store>) {
         let entity = Entity::Client(client);
+        self.look_at_request(client, &ask.question.request);
         self.doing = names::of_store(&ask.question.request);
         let weight = if self.plan.has(Family::Latency) { per_mille(100) } else { per_mille(10) };
         let after = self.delay(Kind::StoreLatency, entity, STORE_US, weight);

@@ -67,6 +67,10 @@ pub(super) struct Connection {
     pub(super) heard: Timestamp,
     /// When its credential runs out.
     pub(super) credential_until: Option<Timestamp>,
+    /// The same by the clock of the hub's node, as the hub was told.
+    pub(super) expires: Option<Timestamp>,
+    /// What the present message was answered with: for how long a new credential is good.
+    pub(super) renewed: Option<Option<u64>>,
     pub(super) attachment: Option<Arc<Attachment>>,
     /// What the client reads with.
     pub(super) decoder: Decoder,

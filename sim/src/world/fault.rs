@@ -28,6 +28,7 @@ impl World {
         }
         self.plan_in(EVERY, Event::Faults);
         self.doing = "";
+        self.judge_spools();
         self.server_faults();
         self.database_faults();
         self.connection_faults();
@@ -249,6 +250,10 @@ impl World {
             self.hit(Probe::SlowReader);
             let until = self.now + Duration::from_micros(SLOW_US[usize::try_from(slow).unwrap_or(0)]);
             self.clients[client as usize].reads_again = Some(until);
+        }
+        let weight = self.weight(Family::Renewals, per_mille(40));
+        if self.clients[client as usize].machine.is_some() && self.happens(Kind::ProvideCredential, entity, weight) {
+            self.provide_credential(client);
         }
         let weight = self.weight(Family::Leave, per_mille(8));
         let leaves = self.choose(Kind::Leave, entity, 3, weight);

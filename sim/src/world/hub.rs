@@ -10,7 +10,7 @@ use crate::probe::Probe;
 use dormouse_core::ask::Incarnation;
 use dormouse_core::fault::{FaultCode, ResyncReason};
 use dormouse_core::history::Announcement;
-use dormouse_core::hub::{Hub, Input, Output, Recipients, SpoolId};
+use dormouse_core::hub::{Hub, Input, Output, Recipients, SnapshotTaken, SpoolId};
 use dormouse_core::machine::{BrokenInvariant, Machine};
 use dormouse_core::position::Position;
 use dormouse_core::safeguard::Safeguard;
@@ -40,6 +40,11 @@ pub(super) struct HubHost {
     pub(super) slept_at: Position,
     /// Copies of snapshots that this life has on disk.
     pub(super) spools: Vec<SpoolId>,
+    /// Those of which it heard, and since when no session uses the oldest of them.
+    pub(super) heard: Vec<SpoolId>,
+    pub(super) unused: Option<(SpoolId, Timestamp)>,
+    /// How many registrations it asked to be removed.
+    pub(super) unregistered: u64,
     /// How far its node's clock has jumped ahead.
     pub(super) ahead: Duration,
     alarm_generation: u64,
@@ -101,6 +106,12 @@ impl World {
         let stale = life != host.life;
         if stale {
             self.hit(Probe::StaleAnswer);
+        }
+        if let Input::SnapshotTaken(answer) = &input
+            && let Ok(SnapshotTaken::Spooled(spool)) = &answer.reply
+            && !stale
+        {
+            self.hubs[hub as usize].heard.push(spool.id);
         }
         self.saw_answer(hub, life, &input);
         let before = host_counts(&self.hubs[hub as usize]);
@@ -270,6 +281,7 @@ impl World {
         self.log.state(Entity::Hub(hub), || serde_json::Value::Null);
         self.chooser.passes(Kind::Slept, Entity::Hub(hub));
         host.reads.clear();
+        host.heard.clear();
         host.slept_at = self.postgres.head().map(|head| head.position()).unwrap_or_default();
         for spool in std::mem::take(&mut host.spools) {
             self.postgres.drop_spool(spool);
@@ -296,11 +308,13 @@ impl World {
                 if let Some(id) = self.network.of_session(hub, session) {
                     if let Some(fault) = fault {
                         if fault.code == FaultCode::Expired {
+                            self.judge_expiry(hub, id);
                             self.hit(Probe::CredentialExpired);
                             if self.hubs[hub as usize].born == self.now {
                                 self.hit(Probe::CredentialExpiredAsleep);
                             }
                         }
+                        self.judge_fault(hub, id, fault.code);
                         self.note_fault(fault.code, id);
                         self.send_to_client(id, &Arc::new(ServerMessage::Fault(fault)));
                     }
@@ -319,8 +333,14 @@ impl World {
             Output::Hibernate { alarm } => self.hibernate(hub, alarm),
             Output::WantCovered { lsn } => self.covered_wanted(hub, lsn),
             Output::DropSpool { spool } => {
-                self.hubs[hub as usize].spools.retain(|kept| *kept != spool);
+                let host = &mut self.hubs[hub as usize];
+                host.spools.retain(|kept| *kept != spool);
+                host.heard.retain(|kept| *kept != spool);
                 self.postgres.drop_spool(spool);
+            }
+            question @ Output::Unregister(_) => {
+                self.hubs[hub as usize].unregistered += 1;
+                self.ask_as_hub(hub, question);
             }
             question @ (Output::TakeEpoch(_)
             | Output::JudgePosition(_)
@@ -329,8 +349,7 @@ impl World {
             | Output::ReadHistory(_)
             | Output::ReadHead(_)
             | Output::SavePositions(_)
-            | Output::RenewRegistrations(_)
-            | Output::Unregister(_)) => self.ask_as_hub(hub, question),
+            | Output::RenewRegistrations(_)) => self.ask_as_hub(hub, question),
         }
     }
 
@@ -388,6 +407,7 @@ impl World {
             let event = format!("sleeps while client/{client} is not live or has not acknowledged all");
             self.violate(Promise::Converges, "hibernates", Entity::Hub(hub), event);
         }
+        self.judge_alarm(hub, alarm);
         self.note_sleep(hub);
         self.drop_hub(hub);
         let host = &mut self.hubs[hub as usize];

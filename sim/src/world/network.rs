@@ -12,6 +12,7 @@ use crate::probe::Probe;
 use dormouse_core::client::SocketId;
 use dormouse_core::hub::ClosedReason;
 use dormouse_core::session::SessionId;
+use dormouse_core::time::Timestamp;
 use dormouse_core::wire::json::decode_client;
 use dormouse_core::wire::{ClientMessage, Decoder, Format, ServerMessage};
 use dormouse_core::{client, hub};
@@ -61,7 +62,7 @@ impl World {
         let input = Box::new(client::Input::Connected { socket });
         self.plan_in(Duration::from_micros(CLOSE_US), Event::ClientHears { client, life, input });
         let session = self.network.connections[&id].session;
-        let credential_until = self.expires_at(hub, self.network.connections[&id].credential_until);
+        let credential_until = self.network.connections[&id].expires;
         self.feed_hub(hub, hub::Input::Opened { session, credential_until }, Probe::HubWokeByMessage);
         self.log.sends(lane, || Way::Dialled { client, life, socket: socket.0 });
         self.saw_dial();
@@ -85,6 +86,8 @@ impl World {
             client_open: true,
             heard: self.now,
             credential_until,
+            expires: self.expires_at(hub, credential_until),
+            renewed: None,
             attachment: None,
             decoder: Decoder::new(self.plan.format(client)),
             in_flight: 0,
@@ -158,6 +161,11 @@ impl World {
             connection.sent = None;
             connection.ledger = Sent::default();
         }
+        if let ServerMessage::Credential { expires_in_ms } = **message {
+            connection.renewed = Some(expires_in_ms);
+        }
+        let stands = connection.attachment.as_ref().map(|attachment| (attachment.era, attachment.schema));
+        let present = crate::oracle::of_session(stands, message);
         let bounded = connection.ledger.sends(message);
         let allowed = self.oracle.allowed(self.now, connection.credential_until, message);
         let scoped = self.oracle.scoped(connection.client, message);
@@ -165,6 +173,7 @@ impl World {
         connection.in_flight += weight;
         let verdict = self.oracle.in_flight(connection.in_flight);
         self.verdict(Entity::Hub(hub), verdict);
+        self.verdict(Entity::Hub(hub), present);
         self.verdict(Entity::Hub(hub), chained);
         self.verdict(Entity::Hub(hub), bounded);
         self.verdict(Entity::Hub(hub), allowed);
@@ -224,8 +233,10 @@ impl World {
             if life == connection.in_flight_of {
                 connection.in_flight -= weight;
             }
-            if connection.client_open && !connection.to_client.dark {
-                self.frame_at_client(id, frame);
+            match (connection.to_client.dark, connection.client_open) {
+                (true, _) => {}
+                (false, true) => self.frame_at_client(id, frame),
+                (false, false) => self.frame_at_closed(id, frame),
             }
         }
         self.forget_if_gone(id);
@@ -264,6 +275,9 @@ impl World {
             let honest = !self.plan.is_attacker(connection.client);
             connection.sent = honest.then_some(*through);
         }
+        if let Ok(ClientMessage::Credential(shown)) = &message {
+            return self.new_credential(id, shown);
+        }
         let message = message.map(|message| self.shown_credential(id, message));
         if let Ok(message) = &message {
             if matches!(message, ClientMessage::Hello { .. }) {
@@ -274,15 +288,26 @@ impl World {
                 connection.ledger.hears(message);
             }
         }
+        let now = self.hub_now(hub);
+        let leaves = connection_leaves(self.network.connections.get(&id), message.as_ref().ok(), now);
+        let before = self.hubs[hub as usize].unregistered;
         self.feed_hub(hub, hub::Input::Received { session, message }, Probe::HubWokeByMessage);
+        let host = &self.hubs[hub as usize];
+        if leaves && host.machine.is_some() && host.unregistered == before {
+            let event = "a client wants to be forgotten, and its registration is not removed".into();
+            self.violate(Promise::Durable, "forgotten", Entity::Hub(hub), event);
+        }
     }
 
     fn frame_at_client(&mut self, id: u64, frame: ToClient) {
         let Some(connection) = self.network.connections.get_mut(&id) else { return };
         let (client, life, socket) = (connection.client, connection.client_life, connection.socket);
         let input = match frame {
-            ToClient::Message(message) => client::Input::Received { socket, message: Ok((*message).clone()) },
-            ToClient::Bytes(payload) => client::Input::Received { socket, message: connection.decoder.decode(payload) },
+            ToClient::Message(message) => return self.said_to_client(id, Ok((*message).clone())),
+            ToClient::Bytes(payload) => {
+                let message = connection.decoder.decode(payload);
+                return self.said_to_client(id, message);
+            }
             ToClient::Pong => client::Input::Heard { socket },
             ToClient::Closed(why) => {
                 connection.client_open = false;
@@ -383,4 +408,13 @@ impl World {
             self.network.connections.remove(&id);
         }
     }
+}
+
+/// Whether a client that was served, and whose credential is good, wants to be forgotten.
+fn connection_leaves(connection: Option<&Connection>, message: Option<&ClientMessage>, now: Timestamp) -> bool {
+    let served = connection.is_some_and(|connection| {
+        let good = connection.expires.is_none_or(|until| until > now);
+        good && connection.server_open && connection.attachment.is_some()
+    });
+    served && matches!(message, Some(ClientMessage::Bye))
 }

@@ -114,6 +114,12 @@ impl World {
                 let event = format!("client/{client} shows {}, which is lost", shown.position);
                 return Some((Entity::Client(client), event));
             }
+            if let Some(shown) = shown.filter(|_| !self.plan.is_thin(client))
+                && self.postgres.is_altered_since(&shown)
+            {
+                let event = format!("client/{client} shows tables as they were before they were altered");
+                return Some((Entity::Client(client), event));
+            }
             if at < last {
                 return Some((
                     Entity::Client(client),
@@ -192,6 +198,11 @@ impl World {
                 let event = format!("{queued} bytes wait to be recorded, and nothing is written");
                 self.violate(Promise::Bounded, "queue", Entity::Replication(node), event);
             }
+        }
+        let lease = self.postgres.lease();
+        if lease.expires <= self.now && (0..NODES).any(|node| self.replications[node as usize].stream.is_some()) {
+            let event = format!("the lease of {} ran out while its holder streams", lease.holder);
+            self.violate(Promise::Durable, "lease", Entity::World, event);
         }
         let streaming = (0..NODES).filter(|node| self.replications[*node as usize].stream.is_some()).count();
         if streaming > 1 {

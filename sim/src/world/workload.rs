@@ -211,10 +211,26 @@ impl World {
         for _ in 0..tries {
             let write = self.draw_write(writer);
             match self.postgres.write(tx, write) {
-                Ok(()) => return self.log.add(|_| words::written(writer, &write)),
+                Ok(()) => {
+                    self.log.add(|_| words::written(writer, &write));
+                    return self.truncate_with(writer, tx, write);
+                }
                 Err(WriteError::Ended | WriteError::NoSuchTable) => return,
                 Err(WriteError::Locked | WriteError::NoSuchRow | WriteError::RowExists) => {}
             }
+        }
+    }
+
+    /// One `TRUNCATE` names several tables: the stream tells them in one message.
+    fn truncate_with(&mut self, writer: u8, tx: TxId, write: Write) {
+        let Write::Truncate { table } = write else { return };
+        if !self.plan.has(Family::Together) {
+            return;
+        }
+        let write = Write::Truncate { table: 1 - table };
+        if self.postgres.write(tx, write).is_ok() {
+            self.hit(Probe::TruncatedTogether);
+            self.log.add(|_| words::written(writer, &write));
         }
     }
 

@@ -76,6 +76,8 @@ pub fn choice(choice: &Choice, delays: Option<&[u64]>) -> Draft {
         Kind::StaleAnswers => "answers under way to its ended life are late".into(),
         Kind::StreamLag => "its stream lags".into(),
         Kind::CredentialEnds => "its credential runs out soon".into(),
+        Kind::ProvideCredential => "its application gives it another credential".into(),
+        Kind::Garble => format!("what the server says arrives garbled in way {}", choice.pick),
         Kind::CopyDatabase => "a copy of it is kept".into(),
         Kind::RestoreDatabase => "it is restored from the copy, and the server is started again".into(),
         Kind::OddAlarm => pick(&["its alarm comes late", "its alarm comes twice"]),
