@@ -14,13 +14,13 @@ mod held;
 mod hub;
 mod judge;
 mod jump;
-mod lost;
 mod naive;
 mod names;
 mod network;
 mod quiet;
 mod replication;
 mod restore;
+mod severed;
 mod state;
 mod subject;
 #[cfg(test)]

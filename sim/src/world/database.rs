@@ -1,6 +1,6 @@
 //! Questions on their way to the database and answers on their way back: late, lost, or to somebody who is gone.
 
-use super::lost::{hub_failure, replication_failure};
+use super::severed::{hub_failure, replication_failure};
 use super::{Event, World, names};
 use crate::chooser::{Kind, per_mille};
 use crate::entity::Entity;

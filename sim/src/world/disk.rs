@@ -3,7 +3,7 @@
 //! The applications' tables lie on a disk of their own, so commits go on while history cannot grow: when there is space again, all
 //! that waits in the slot must be appended, once.
 
-use super::lost::{hub_failure, replication_failure};
+use super::severed::{hub_failure, replication_failure};
 use super::{Event, World};
 use crate::chooser::{Kind, per_mille};
 use crate::coverage::Phase;
