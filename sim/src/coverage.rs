@@ -181,6 +181,7 @@ pub const fn concerns(kind: Kind) -> &'static [Class] {
         | Kind::MoveSlot
         | Kind::RestoreDatabase
         | Kind::SilentAlter
+        | Kind::SilentRewrite
         | Kind::Keepalive
         | Kind::ForeignWal => &[Class::Database],
         Kind::DiskFull => &[Class::Hub, Class::Replication, Class::Database],

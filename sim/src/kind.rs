@@ -139,6 +139,8 @@ kinds! {
     ProvideCredential = 63, "its application provides another credential to";
     /// What a server says arrives as what it cannot have meant.
     Garble = 64, "garbled in way {}: what is said to";
+    /// A rewrite that the stream does not tell, and no column either.
+    SilentRewrite = 65, "a table with pick {} is rewritten, with the same columns, by";
     /// No choice, but a moment: a dial reaches the server.
     Dialled = 51, "a dial reaches the server from";
     /// A moment: a greeting reaches the hub.

@@ -153,6 +153,8 @@ families! {
     Garbled = 45 of 8,
     /// Tables are truncated together.
     Together = 46 of 6,
+    /// Tables are rewritten without a word in the stream, and have the same columns as before.
+    Rewrites = 47 of 8,
 }
 
 /// Which families are on.
@@ -300,10 +302,11 @@ impl Plan {
         self.has(Family::Thin) && client % 2 == 1 && !self.is_attacker(client)
     }
 
-    /// In which format its messages travel, where bytes do: each client has another.
+    /// In which format its messages travel, where bytes do: each client has another, and the first has each in some seeds.
     #[must_use]
     pub const fn format(&self, client: u8) -> Format {
-        Format::ALL[client as usize % Format::ALL.len()]
+        let first = (crate::chooser::mix(self.seed) >> 8) as usize & 3;
+        Format::ALL[(first + client as usize) % Format::ALL.len()]
     }
 
     /// What a client sees: everything, or one table.

@@ -144,6 +144,7 @@ probes! {
     CredentialRenewed: "credential renewed on an open connection",
     CredentialRenewedAsleep: "credential renewed while the hub slept",
     CredentialRenewedToEarlier: "credential renewed to an earlier end",
+    SilentRewrite: "table rewritten silently, with the same columns",
     TruncatedTogether: "two tables truncated at once",
     FrameOnClosedSocket: "frame arrived on a socket that its client had closed",
     Garbled: "server said what does not follow",

@@ -191,12 +191,17 @@ fn carry_out<'a>(rows: &mut Rows<'a>, relation: &'a Relation, change: &'a Change
     }
 }
 
-/// `ADD COLUMN … DEFAULT`.
+/// `ADD COLUMN … DEFAULT`; of a shape that brings no column, the values became NULL.
 fn alter<'a>(rows: &mut Rows<'a>, relation: &'a Relation) {
     let Some(added) = relation.columns.last() else { return };
     for ((schema, table, _), columns) in rows.iter_mut() {
         if (*schema, *table) == (relation.schema.as_str(), relation.name.as_str()) {
-            columns.push((&added.name, default_of(added.type_oid, &added.name)));
+            match columns.iter().any(|(name, _)| *name == added.name) {
+                true => {
+                    columns.iter_mut().filter(|(name, _)| *name == "value").for_each(|(_, value)| *value = Value::Null)
+                }
+                false => columns.push((&added.name, default_of(added.type_oid, &added.name))),
+            }
         }
     }
 }

@@ -171,6 +171,11 @@ impl World {
                 Err(_) => {}
             }
         }
+        let weight = self.weight(Family::Rewrites, per_mille(10));
+        let rewrite = self.choose(Kind::SilentRewrite, Entity::Postgres, 3, weight);
+        if rewrite != 0 && self.postgres.rewrite_table((rewrite % 2) as usize).is_ok() {
+            self.hit(Probe::SilentRewrite);
+        }
         if self.happens(Kind::ForeignWal, Entity::Postgres, per_mille(30)) {
             self.postgres.advance_wal(4_000);
         }

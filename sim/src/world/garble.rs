@@ -107,6 +107,7 @@ fn garbled_page(way: u64, page: &Page) -> Option<Page> {
         7 if !whole => page.transactions.push(page.transactions.first()?.clone()),
         8 if !whole => page.transactions.first_mut()?.first += 1,
         9 if !whole && !page.after.is_boundary() => page.after.commit_lsn.0 -= 1,
+        10 if !whole && page.after.is_boundary() => page.after.index = 0,
         _ => return None,
     }
     Some(page)

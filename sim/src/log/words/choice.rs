@@ -76,6 +76,10 @@ pub fn choice(choice: &Choice, delays: Option<&[u64]>) -> Draft {
         Kind::StaleAnswers => "answers under way to its ended life are late".into(),
         Kind::StreamLag => "its stream lags".into(),
         Kind::CredentialEnds => "its credential runs out soon".into(),
+        Kind::SilentRewrite => pick(&[
+            "every value of t1 becomes NULL by a change of its type, and the stream does not tell",
+            "every value of t0 becomes NULL by a change of its type, and the stream does not tell",
+        ]),
         Kind::ProvideCredential => "its application gives it another credential".into(),
         Kind::Garble => format!("what the server says arrives garbled in way {}", choice.pick),
         Kind::CopyDatabase => "a copy of it is kept".into(),
