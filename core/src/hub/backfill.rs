@@ -198,8 +198,8 @@ impl Served {
     pub fn on_backfill_acked(&mut self, through: &Waypoint, desk: &mut Desk, now: Timestamp) {
         let Serve::Backfill(backfill) = &self.serve else { return };
         let Step::Complete { at } = backfill.step else { return };
-        if (at.era, at.position) != (through.era, through.position) {
-            return; // It acknowledges a page from before the backfill.
+        if (at.era, at.schema, at.position) != (through.era, through.schema, through.position) {
+            return; // It acknowledges a page from before the backfill, which may have ended at the same position.
         }
         self.serve = Serve::CatchUp { flow: Flow::at(at), reading: None };
         desk.saves.note(&self.peer.client, self.peer.epoch, Some(at), desk.config.safeguards);
