@@ -119,6 +119,8 @@ pub enum Step {
         whose: Whose,
         alters: bool,
     },
+    /// The nth last raise as it was asked then, as a retry does, or one that was given up and arrives late.
+    RaiseAgain(usize),
     /// Keeps what is younger than one hour, and what somebody needs if it is younger than ten.
     Prune(Whose),
     ReadHead,

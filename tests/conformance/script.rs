@@ -12,7 +12,7 @@ use dormouse_core::hub::{
     EpochTaken, JudgePosition, RenewRegistrations, SavePositions, StoredPosition, TakeEpoch, TakeSnapshot, Unregister,
 };
 use dormouse_core::position::{Era, Lsn, Position, Waypoint};
-use dormouse_core::replication::{SourceState, Token};
+use dormouse_core::replication::{RaiseSchema, SourceState, Token};
 use dormouse_core::session::{ClientId, Epoch};
 use dormouse_core::source::Fingerprints;
 use dormouse_core::xid::Xid;
@@ -52,6 +52,7 @@ pub struct Player<S> {
     /// What this script recorded, in order.
     recorded: Vec<(Waypoint, Lsn)>,
     last_page: Option<(Position, Arc<Page>, bool)>,
+    raises: Vec<RaiseSchema>,
     epochs: BTreeMap<&'static str, Vec<Epoch>>,
 }
 
@@ -75,6 +76,7 @@ impl<S: Subject> Player<S> {
             restarted: false,
             recorded: Vec::new(),
             last_page: None,
+            raises: Vec::new(),
             epochs: BTreeMap::new(),
         }
     }
@@ -112,6 +114,7 @@ impl<S: Subject> Player<S> {
             | Step::SaveCovered(_)
             | Step::Tables(_)
             | Step::RaiseSchema { .. }
+            | Step::RaiseAgain(_)
             | Step::Prune(_) => self.replicate(step, lost).await,
             Step::ReadHead
             | Step::ReadHistory { .. }

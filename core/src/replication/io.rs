@@ -345,10 +345,17 @@ impl Question for InspectTables {
 }
 
 /// Note new fingerprints, and raise the schema number when existing rows may have been altered.
+///
+/// It names what it follows and is refused otherwise, as an append is: one that was slow and was given up with its stream must not
+/// write over what was noted since. Asked again after a lost answer it changes nothing, and is answered as it was.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RaiseSchema {
     /// Ours.
     pub token: Token,
+    /// Which era.
+    pub era: Era,
+    /// The number before.
+    pub from: SchemaVersion,
     /// To be kept.
     pub fingerprints: Fingerprints,
     /// `None`: keep the number, only note the fingerprints.

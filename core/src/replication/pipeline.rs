@@ -114,8 +114,8 @@ impl Stream {
                 ask!(outside, record_page, RecordPage, question);
             }
             Job::Raise { fingerprints, reason } => {
-                let (fingerprints, reason) = (fingerprints.clone(), reason.clone());
-                ask!(outside, raise_schema, RaiseSchema, RaiseSchema { token, fingerprints, reason });
+                let (from, fingerprints, reason) = (self.head.schema(), fingerprints.clone(), reason.clone());
+                ask!(outside, raise_schema, RaiseSchema, RaiseSchema { token, era, from, fingerprints, reason });
             }
         }
         self.lane = Lane::Asked(job);

@@ -1,7 +1,7 @@
 //! Eras, and what is recorded in the present one.
 
 use super::head::{self, HEAD, PRESENT};
-use super::types::{count, pg_lsn, signed, unsigned};
+use super::types::{count, pg_lsn, signed, small, unsigned};
 use super::{Database, failure, lease};
 use dormouse_core::fault::Failure;
 use dormouse_core::history::Head;
@@ -82,7 +82,7 @@ impl Database {
         let saved = client.execute(
             "with held as materialized (select from dormouse.lease where token = $1 for update) \
              update dormouse.era e set covered_lsn = greatest(e.covered_lsn, $4) from held where e.counter = $2 and e.id = $3",
-            &[&signed(q.token.0), &super::types::small(q.era.counter), &signed(q.era.id), &pg_lsn(q.covered)],
+            &[&signed(q.token.0), &small(q.era.counter), &signed(q.era.id), &pg_lsn(q.covered)],
         ).await;
         let saved = saved.map_err(failure::of)?;
         Ok(if saved == 1 { Fenced::Done(()) } else { Fenced::Superseded })
@@ -101,18 +101,20 @@ impl Database {
         // A table may have become published while a transaction was writing to it. What that one wrote before is in no
         // stream, and it may be visible to no snapshot yet: so X0 is raised, as at the start of an era.
         let noted = transaction
-            .query_one(
-                "update dormouse.era e set fingerprints = $1::text::jsonb, \
-               schema = e.schema + case when $2::text is null then 0 else 1 end, \
-               schema_reason = coalesce($2, e.schema_reason), \
-               x0 = case when $2 is null then e.x0 else greatest(e.x0, pg_current_xact_id()) end \
-             where e.counter = (select max(counter) from dormouse.era) returning e.schema",
-                &[&to_json(&q.fingerprints), &q.reason],
+            .query_opt(
+                "update dormouse.era e set fingerprints = q.noted, schema = q.became, \
+               schema_reason = coalesce(q.reason, e.schema_reason), \
+               x0 = case when q.reason is null then e.x0 else greatest(e.x0, pg_current_xact_id()) end \
+             from (select $1::text::jsonb, $2::text, $3::int, $3 + case when $2 is null then 0 else 1 end) \
+                  as q (noted, reason, before, became) \
+             where e.counter = $4 and e.id = $5 and e.counter = (select max(counter) from dormouse.era) \
+               and (e.schema = q.before or (e.schema = q.became and e.fingerprints = q.noted)) returning e.schema",
+                &[&to_json(&q.fingerprints), &q.reason, &small(q.from.0), &small(q.era.counter), &signed(q.era.id)],
             )
             .await;
-        let schema: i32 = noted.map_err(failure::of)?.get(0);
+        let Some(noted) = noted.map_err(failure::of)? else { return Ok(Fenced::Superseded) };
         transaction.commit().await.map_err(failure::of)?;
-        Ok(Fenced::Done(SchemaVersion(count(schema))))
+        Ok(Fenced::Done(SchemaVersion(count(noted.get(0)))))
     }
 }
 

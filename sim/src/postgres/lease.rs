@@ -177,20 +177,29 @@ impl Postgres {
     /// was writing to it, and what that one wrote is in neither stream nor an earlier snapshot.
     ///
     /// # Errors
-    /// Before the first era.
+    /// None; the form is that of all answers.
     pub fn ask_raise_schema(&mut self, ask: &RaiseSchema) -> Result<Fenced<SchemaVersion>, Failure> {
-        if !self.holds_lease(ask.token) {
+        let became = SchemaVersion(ask.from.0 + u32::from(ask.reason.is_some()));
+        let follows = |era: &&EraRow| {
+            era.era == ask.era
+                && (era.schema == ask.from || (era.schema == became && era.fingerprints == ask.fingerprints))
+        };
+        if self.eras.last().filter(follows).is_none() {
             return Ok(Fenced::Superseded);
         }
-        let xid = self.own_write();
-        let Some(era) = self.eras.last_mut() else { return unavailable("no era has begun") };
-        era.fingerprints = ask.fingerprints.clone();
-        if ask.reason.is_some() {
-            era.schema.0 += 1;
-            era.x0 = era.x0.max(xid);
-            era.noted.push((era.schema, alterations_in(&ask.fingerprints)));
-        }
-        Ok(Fenced::Done(era.schema))
+        self.fenced(ask.token, |pg| {
+            let xid = pg.own_write();
+            let Some(era) = pg.eras.last_mut() else { return became };
+            era.fingerprints = ask.fingerprints.clone();
+            if ask.reason.is_some() {
+                era.x0 = era.x0.max(xid);
+            }
+            if era.schema != became {
+                era.schema = became;
+                era.noted.push((became, alterations_in(&ask.fingerprints)));
+            }
+            became
+        })
     }
 
     /// Answers [`ReadHead`].

@@ -253,6 +253,24 @@ fn schema() -> Vec<Case> {
             ],
         ),
         case(
+            "a raise that is asked again, or arrives late",
+            STREAM,
+            [
+                prepared(),
+                alter(false),
+                asks([TABLES]),
+                vec![raise(true)],
+                asks([Step::RaiseAgain(1), Step::ReadHead]),
+                alter(true),
+                asks([TABLES]),
+                vec![raise(true)],
+                asks([Step::RaiseAgain(2), Step::RaiseAgain(1), PROGRESS]),
+                vec![raise(false)],
+                asks([Step::RaiseAgain(2), Step::RaiseAgain(1), PROGRESS, INSPECT, Step::BeginEra(Whose::Newest)]),
+                asks([Step::RaiseAgain(2), Step::RaiseAgain(1), PROGRESS]),
+            ],
+        ),
+        case(
             "a raised schema waits for those who ran",
             STREAM,
             [

@@ -7,7 +7,7 @@ use crate::conformance::subject::{Question, Subject};
 use crate::conformance::tell;
 use dormouse_core::change::{Page, Transaction};
 use dormouse_core::fault::Failure;
-use dormouse_core::position::{Lsn, Position, Waypoint};
+use dormouse_core::position::{Era, Lsn, Position, SchemaVersion, Waypoint};
 use dormouse_core::replication::{
     BeginEra, CreateSlot, Fenced, InspectSource, InspectTables, LeaseTaken, LoadProgress, NoteAttempt, Prune,
     RaiseSchema, RecordPage, Recorded, ReleaseLease, RenewLease, SaveCovered, SourceState, StartStream, TakeLease,
@@ -41,6 +41,9 @@ impl<S: Subject> Player<S> {
             Step::RecordAgain(whose) => one(self.record_again(*whose, lost).await),
             other => {
                 let Some(question) = self.question(other) else { return Reply::Nothing };
+                if let (Step::RaiseSchema { .. }, Question::RaiseSchema(raise)) = (step, &question) {
+                    self.raises.push(raise.clone());
+                }
                 let mut answer = self.ask(question, lost).await;
                 self.learn(&answer);
                 // How much of what was confirmed a restart forgets is Postgres' own affair, so it is told as what it was.
@@ -83,9 +86,15 @@ impl<S: Subject> Player<S> {
             Step::Tables(whose) => Question::InspectTables(InspectTables { token: self.token(*whose) }),
             Step::RaiseSchema { whose, alters } => Question::RaiseSchema(RaiseSchema {
                 token: self.token(*whose),
+                era: self.head.map_or_else(Era::default, |head| head.era()),
+                from: self.head.map_or_else(SchemaVersion::default, |head| head.schema()),
                 fingerprints: self.seen.clone(),
                 reason: alters.then(|| "a script".into()),
             }),
+            Step::RaiseAgain(nth) => {
+                let raise = self.raises.get(self.raises.len().checked_sub(*nth)?)?;
+                Question::RaiseSchema(RaiseSchema { token: self.token, ..raise.clone() })
+            }
             Step::Prune(whose) => {
                 Question::Prune(Prune { token: self.token(*whose), keep_min: HOUR, keep_max: 10 * HOUR })
             }
@@ -108,6 +117,11 @@ impl<S: Subject> Player<S> {
             Ok(Answered::Progress(Fenced::Done(Some(progress)))) => {
                 self.head = Some(progress.head);
                 self.resume(progress.head.position());
+            }
+            Ok(Answered::Schema(Fenced::Done(schema))) => {
+                if let Some(head) = &mut self.head {
+                    head.waypoint.schema = *schema;
+                }
             }
             _ => {}
         }

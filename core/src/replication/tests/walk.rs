@@ -135,11 +135,17 @@ impl World {
         Recorded::Recorded { reference: REFERENCE }
     }
 
-    fn raise(&mut self, question: &RaiseSchema) -> SchemaVersion {
+    fn raise(&mut self, question: &RaiseSchema) -> Fenced<SchemaVersion> {
         let progress = self.progress.as_mut().expect("there is an era");
+        let became = SchemaVersion(question.from.0 + u32::from(question.reason.is_some()));
+        let here = progress.head.schema();
+        let again = here == became && progress.fingerprints == question.fingerprints;
+        if progress.head.era() != question.era || (here != question.from && !again) {
+            return Fenced::Superseded;
+        }
         progress.fingerprints.clone_from(&question.fingerprints);
-        progress.head.waypoint.schema.0 += u32::from(question.reason.is_some());
-        progress.head.schema()
+        progress.head.waypoint.schema = became;
+        Fenced::Done(became)
     }
 
     fn read(&mut self, question: &ReadSource) -> Reply<ReadSource> {
@@ -317,7 +323,7 @@ impl Walk {
                 if q.token.0 != world.token {
                     return Ok(Fenced::Superseded);
                 }
-                Ok(Fenced::Done(world.raise(q)))
+                Ok(world.raise(q))
             }),
             Output::Prune(ask) => self.ask(ask, Input::Pruned, |world, q| Ok(world.fenced(q.token, || Position::ZERO))),
             other => panic!("no question: {other:?}"),

@@ -6,6 +6,7 @@ use dormouse_core::hub::{JudgePosition, Named};
 use dormouse_core::position::{CommitTime, Era, Lsn, Position, SchemaVersion, Waypoint};
 use dormouse_core::replication::{Fenced, LoadProgress, Prune, RaiseSchema, RecordPage, Recorded, SaveCovered, Token};
 use dormouse_core::row::{Row, Value};
+use dormouse_core::source::TableFingerprint;
 use dormouse_core::xid::Xid;
 
 async fn append(world: &World, token: Token, head: Head, expect: Position, parts: Vec<Transaction>) -> Recorded {
@@ -168,6 +169,11 @@ async fn a_transaction_finished_by_another_process_is_weighed() {
     assert_eq!(bytes, weighed.to_string());
 }
 
+fn fingerprint(column: &str) -> TableFingerprint {
+    let columns = vec![column.into()];
+    TableFingerprint { oid: 1, relfilenode: 2, definitions: 3, columns, key: Vec::new(), defaults: Vec::new() }
+}
+
 #[tokio::test]
 async fn covered_and_the_schema_number_are_kept() {
     let world = World::new("").await;
@@ -177,12 +183,23 @@ async fn covered_and_the_schema_number_are_kept() {
     assert_eq!(save(covered).await, Ok(Fenced::Done(())));
     assert_eq!(save(Lsn(covered.0 - 100)).await, Ok(Fenced::Done(())));
     assert_eq!(world.head().await.covered, covered);
-    let raise = |reason| RaiseSchema { token, fingerprints: Default::default(), reason };
-    let schema = world.database.raise_schema(raise(None)).await.expect("answers");
-    assert_eq!(schema, Fenced::Done(head.schema()));
-    let raised = world.database.raise_schema(raise(Some("why".into()))).await.expect("answers");
-    assert_eq!(raised, Fenced::Done(SchemaVersion(head.schema().0 + 1)));
-    assert_eq!(world.head().await.schema(), SchemaVersion(head.schema().0 + 1));
+    let ask = |reason: Option<&str>| RaiseSchema {
+        token,
+        era: head.era(),
+        from: head.schema(),
+        fingerprints: [("public.t".into(), fingerprint(reason.unwrap_or("none")))].into(),
+        reason: reason.map(String::from),
+    };
+    let raise = |question| world.database.raise_schema(question);
+    let raised = SchemaVersion(head.schema().0 + 1);
+    assert_eq!(raise(ask(None)).await, Ok(Fenced::Done(head.schema())));
+    assert_eq!(raise(ask(Some("why"))).await, Ok(Fenced::Done(raised)));
+    assert_eq!(raise(ask(Some("why"))).await, Ok(Fenced::Done(raised)), "asked again after a lost answer");
+    assert_eq!(raise(ask(Some("late"))).await, Ok(Fenced::Superseded), "given up before the other was asked for");
+    assert_eq!(raise(ask(None)).await, Ok(Fenced::Superseded));
+    let elsewhere = RaiseSchema { era: Default::default(), from: raised, ..ask(Some("later")) };
+    assert_eq!(raise(elsewhere).await, Ok(Fenced::Superseded));
+    assert_eq!(world.head().await.schema(), raised);
 }
 
 #[tokio::test]

@@ -149,11 +149,12 @@ async fn spools_end_with_their_last_holder() {
 #[tokio::test]
 async fn no_snapshot_while_what_ran_when_the_era_began_still_runs() {
     let world = World::new("create table t (id int primary key, v text)").await;
-    let (token, _) = world.era().await;
+    let (token, head) = world.era().await;
     let other = connect(&world.cluster.url()).await;
     // A raised schema number is such a beginning for the tables concerned.
     other.batch_execute("begin; insert into t values (1, 'a')").await.expect("runs");
-    let raise = RaiseSchema { token, fingerprints: BTreeMap::default(), reason: Some("a test".into()) };
+    let (era, from, fingerprints) = (head.era(), head.schema(), BTreeMap::default());
+    let raise = RaiseSchema { token, era, from, fingerprints, reason: Some("a test".into()) };
     world.database.raise_schema(raise).await.expect("answers");
     assert_eq!(take(&world, Scope::All).await, Ok(SnapshotTaken::EraStarting));
     let era = world.head().await.era();

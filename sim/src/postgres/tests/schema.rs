@@ -8,10 +8,12 @@ impl Rig {
     /// Notes the tables' shapes as Replication does; the reason, when rows may have been altered.
     fn inspect(&mut self) -> Option<String> {
         let token = self.token;
-        let old = done(self.pg.ask_load_progress(&LoadProgress { token })).expect("an era").fingerprints;
+        let old = done(self.pg.ask_load_progress(&LoadProgress { token })).expect("an era");
+        let (era, from) = (old.head.era(), old.head.schema());
         let fingerprints = done(self.pg.ask_inspect_tables(&InspectTables { token }));
-        let reason = alters_existing_rows(&old, &fingerprints);
-        done(self.pg.ask_raise_schema(&RaiseSchema { token, fingerprints, reason: reason.clone() }));
+        let reason = alters_existing_rows(&old.fingerprints, &fingerprints);
+        let raise = RaiseSchema { token, era, from, fingerprints, reason: reason.clone() };
+        done(self.pg.ask_raise_schema(&raise));
         reason
     }
 }
