@@ -7,6 +7,7 @@
 mod cases;
 mod model;
 mod op;
+mod random;
 mod real;
 mod reply;
 mod script;
@@ -53,6 +54,48 @@ async fn difference(lab: &mut Lab, kind: Kind, ops: &[Op]) -> Option<String> {
         let _ = writeln!(told, "  {:3} {op:?} -> {}", n + 1, model[n]);
     }
     Some(told)
+}
+
+/// The same of a random script behind a preparation, made shorter for as long as it tells any difference.
+async fn shortest(lab: &mut Lab, kind: Kind, mut ops: Vec<Op>) -> Option<String> {
+    let prepared = cases::prepared();
+    let mut told = difference(lab, kind, &[&prepared[..], &ops].concat()).await?;
+    let mut cut = ops.len() / 2;
+    while cut > 0 {
+        let mut from = 0;
+        while from < ops.len() {
+            let fewer = [&ops[..from], &ops[(from + cut).min(ops.len())..]].concat();
+            let whole = [&prepared[..], &fewer].concat();
+            match if random::is_playable(&fewer) { difference(lab, kind, &whole).await } else { None } {
+                Some(difference) => (told, ops) = (difference, fewer),
+                None => from += cut,
+            }
+        }
+        cut /= 2;
+    }
+    Some(told)
+}
+
+/// Which random scripts are played: `SCRIPTS=100..200` chooses others, and more.
+fn chosen() -> std::ops::Range<u64> {
+    let bounds = std::env::var("SCRIPTS").ok();
+    let bounds = bounds.as_deref().and_then(|text| text.split_once(".."));
+    bounds.map_or(0..16, |(from, to)| from.parse().expect("a number")..to.parse().expect("a number"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_model_answers_random_scripts_as_postgres_does() {
+    let mut lab = Lab::new().await;
+    let mut differences = Vec::new();
+    for seed in chosen() {
+        let (kind, ops) = random::script(seed);
+        let began = std::time::Instant::now();
+        if let Some(difference) = shortest(&mut lab, kind, ops).await {
+            differences.push(format!("script {seed} ({kind:?}), {difference}"));
+        }
+        eprintln!("{} ms: script {seed} ({kind:?})", began.elapsed().as_millis());
+    }
+    assert!(differences.is_empty(), "{}", differences.join("\n\n"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -29,7 +29,7 @@ fn case(name: &'static str, kinds: &'static [Kind], parts: impl IntoIterator<Ite
 }
 
 /// Lease, publication, slot, era and stream, as a replicator prepares them.
-fn prepared() -> Vec<Op> {
+pub(super) fn prepared() -> Vec<Op> {
     let mut ops = era();
     ops.push(ask(Step::StartStream { anew: false }));
     ops

@@ -37,6 +37,8 @@ impl Model {
     }
 
     fn snapshot(&mut self, ask: &TakeSnapshot) -> Result<Answered, Failure> {
+        // A server reserves its spool first, by a write of its own.
+        self.pg.nudge();
         let id = match self.pg.snapshot_begin(ask)? {
             SnapshotBegun::Begun(id) => id,
             SnapshotBegun::Answered(taken) => return Ok(Answered::Snapshot(taken, Vec::new())),
@@ -172,7 +174,10 @@ impl Subject for Model {
             Fault::DropSlot => self.pg.drop_slot(),
             Fault::InvalidateSlot => self.pg.invalidate_slot(),
             Fault::AdvanceSlot => self.pg.advance_slot(self.pg.insert_lsn()),
-            Fault::Hours(hours) => self.now = self.now + Duration::from_secs(3_600 * u64::from(hours)),
+            Fault::Hours(hours) => {
+                self.now = self.now + Duration::from_secs(3_600 * u64::from(hours));
+                self.pg.nudge(); // Where the clock cannot be moved, what is stored is written anew.
+            }
         }
         if matches!(fault, Fault::Restart | Fault::Crash) {
             self.transactions.clear();

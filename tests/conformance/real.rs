@@ -144,7 +144,9 @@ impl Subject for Real<'_> {
             }
             Fault::Hours(hours) => self.bench.pass(hours).await,
         }
-        self.early.clear();
+        if !matches!(fault, Fault::Checkpoint | Fault::Hours(_)) {
+            self.early.clear(); // The stream has ended.
+        }
     }
 
     async fn ask(&mut self, question: Question, answer_lost: bool) -> Result<Answered, Failure> {

@@ -159,7 +159,9 @@ impl Found {
         // A position inside a transaction is continued there; a boundary, behind it.
         let from = if q.after.is_boundary() { Lsn(q.after.commit_lsn.0.saturating_add(1)) } else { q.after.commit_lsn };
         let until = q.until.unwrap_or(Lsn(u64::MAX));
-        let rows = transaction.query(sql, &[&pg_lsn(from), &pg_lsn(until), &i64::from(q.changes_max.max(1))]).await;
+        // The first may be one that is held to its last change: one more is looked for.
+        let limit = i64::from(q.changes_max.max(1)) + 1;
+        let rows = transaction.query(sql, &[&pg_lsn(from), &pg_lsn(until), &limit]).await;
         let rows = rows.map_err(failure::of)?;
         let row = rows.first().ok_or_else(head::none_yet)?;
         let horizon = Position::after(lsn(row.get(8)));

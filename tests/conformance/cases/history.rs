@@ -147,6 +147,7 @@ fn reads() -> Vec<Case> {
                 asks([read(Place::Inside(3, 9), 4), read(Place::Inside(1, 0), 9), read(Place::Inside(1, 1), 9)]),
                 asks([read(Place::After(3), 9), read(Place::After(4), 9), read(Place::Inside(4, 0), 9)]),
                 asks([read(Place::Zero, 9), read(Place::Future, 9), read(Place::Inside(3, 50), 9), Step::ReadOtherEra]),
+                asks([read(Place::Inside(1, 50), 1), read(Place::Inside(3, 50), 1)]),
                 asks(
                     [1, 2_200, 2_400, 4_350, 4_600, 5_000, 8_700, 9_500, 30_000]
                         .map(|bytes| bytes_of(Place::Start, bytes)),

@@ -45,11 +45,11 @@ impl<S: Subject> Player<S> {
                     self.raises.push(raise.clone());
                 }
                 let mut answer = self.ask(question, lost).await;
-                self.learn(&answer);
                 // How much of what was confirmed a restart forgets is Postgres' own affair, so it is told as what it was.
                 if let Ok(Answered::Source(Fenced::Done(SourceState { slot: Some(slot), .. }))) = &mut answer {
                     slot.confirmed = slot.confirmed.max(self.forgettable());
                 }
+                self.learn(&answer);
                 let mut answers = vec![answer];
                 answers.extend(self.compared(&answers[0]).map(|words| Ok(Answered::Compared(words))));
                 Reply::Answers(answers)
@@ -69,7 +69,7 @@ impl<S: Subject> Player<S> {
                 let source = self.source.clone()?;
                 Question::BeginEra(BeginEra {
                     token: self.token(*whose),
-                    start: self.slot.or(source.slot.map(|slot| slot.confirmed))?,
+                    start: self.slot.or(source.slot.filter(|slot| slot.usable).map(|slot| slot.confirmed))?,
                     evidence: source.evidence,
                     fingerprints: source.fingerprints,
                     reason: "a script".into(),
