@@ -20,7 +20,8 @@ const EVERYTHING: Step = Step::Record(Whose::Newest, Parts::All(100));
 const CLIENTS: [Name; 2] = ["a", "b"];
 
 /// What a script draws, and how often.
-const KINDS: [(u32, fn(&mut Draft)); 9] = [
+type Draw = fn(&mut Draft);
+const KINDS: [(u32, Draw); 9] = [
     (22, |draft| draft.transaction()),
     (12, |draft| draft.run()),
     (22, |draft| draft.replicate()),
@@ -284,6 +285,8 @@ impl Draft {
 
     fn befall(&mut self) {
         let fault = match self.below(8) {
+            // Polling finds an invalidated slot later.
+            4 if self.kind == Kind::Poll => Fault::DropSlot,
             0 | 1 => Fault::Checkpoint,
             2 => Fault::Restart,
             3 => Fault::Crash,
