@@ -1,6 +1,9 @@
 //! A database that is restored under a server that goes on: the server notices it and begins anew, and no replica keeps what is gone.
 
 use crate::support::{PATIENCE, Site, eventually, holds};
+use dormouse_core::replication::TakeLease;
+use dormouse_runtime::db::{Config, Database};
+use std::time::Duration;
 
 const ITEMS: &str = "create table item (id int primary key, name text); insert into item values (1, 'one')";
 
@@ -8,6 +11,12 @@ const ITEMS: &str = "create table item (id int primary key, name text); insert i
 async fn renewals(site: &Site) -> i64 {
     let database = site.sql().await;
     database.query_one("select renewals from dormouse.lease", &[]).await.expect("the schema is there").get(0)
+}
+
+fn signal(pid: Option<u32>, name: &str) {
+    let pid = pid.expect("it runs").to_string();
+    let sent = std::process::Command::new("kill").args([format!("-{name}"), pid]).status();
+    assert!(sent.is_ok_and(|status| status.success()), "the server is there");
 }
 
 async fn begins_anew(site: &Site, pid: Option<u32>, word: &str) {
@@ -44,6 +53,40 @@ async fn a_database_restored_from_a_copy_takes_back_what_is_gone() {
     let expected: Vec<_> = ["1|one".to_owned(), "2|kept".to_owned()].into_iter().chain(later).collect();
     holds(&client, "public.item", &expected.iter().map(String::as_str).collect::<Vec<_>>()).await;
     assert!(client.status().borrow().resyncs > 0, "its place was of what is gone");
+    site.verify().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restored_lease_that_another_server_has_renewed_as_often_hides_nothing() {
+    let mut site = Site::start(ITEMS).await;
+    let client = site.live_client("reader").await;
+    assert!(site.cluster.stop(), "Postgres ends in order");
+    let copy = site.cluster.copy().expect("a copy");
+    site.cluster.launch().expect("Postgres starts again");
+    let copied = renewals(&site).await;
+    site.execute("insert into item values (2, 'lost')").await;
+    holds(&client, "public.item", &["1|one", "2|lost"]).await;
+    // Of the first renewal the server has heard once it asks for the second.
+    eventually("the lease is renewed twice", async || renewals(&site).await > copied + 1).await;
+
+    let pid = site.server.pid();
+    signal(pid, "STOP");
+    let known = renewals(&site).await;
+    site.cluster.kill();
+    site.cluster.restore(&copy).expect("restored");
+    site.cluster.launch().expect("Postgres starts again");
+    assert_eq!(renewals(&site).await, copied, "what the copy says");
+    let other = Database::connect(Config::new(site.cluster.url())).await.expect("it connects");
+    let take = || TakeLease { holder: "another server".into(), ttl: Duration::from_millis(1) };
+    eventually("renewed as often as it had been", async || {
+        let taken = other.take_lease(take()).await;
+        assert!(taken.is_ok(), "{taken:?}");
+        renewals(&site).await > known
+    })
+    .await;
+    signal(pid, "CONT");
+    begins_anew(&site, pid, "restored from a copy").await;
+    holds(&client, "public.item", &["1|one"]).await;
     site.verify().await;
 }
 

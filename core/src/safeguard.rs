@@ -54,6 +54,8 @@ safeguards! {
     ChainedPages,
     /// A client goes on from its place only if history holds exactly the transaction that it names, not one of a future that was lost.
     KnownPosition,
+    /// A process that meets its database as it was earlier, or another in its place, asks it nothing more and begins anew.
+    SameDatabase,
     /// What a session writes to the registry is refused once a later session of its client has taken a higher epoch.
     EpochFence,
     /// The stored position of a client never moves back within one era and epoch.
@@ -82,6 +84,7 @@ impl Safeguard {
             Self::Fresh => &["live-before-covered", "live-before-fresh-after-wake"],
             Self::ChainedPages => &["cut-after-data-before-ack", "hole-between-pages"],
             Self::KnownPosition => &["restored-same-timeline"],
+            Self::SameDatabase => &["restored-under-a-server"],
             Self::EpochFence => &["epoch-restarts"],
             Self::MonotonicPosition => &["ack-goes-backward", "prune-trusts-a-wrong-mark"],
             Self::CredentialExpires => &["token-expires-in-standby"],

@@ -184,7 +184,7 @@ pub const fn concerns(kind: Kind) -> &'static [Class] {
         | Kind::SilentRewrite
         | Kind::Keepalive
         | Kind::ForeignWal => &[Class::Database],
-        Kind::DiskFull => &[Class::Hub, Class::Replication, Class::Database],
+        Kind::DiskFull | Kind::ServersGoOn => &[Class::Hub, Class::Replication, Class::Database],
         Kind::ClockJump => &[Class::Hub, Class::Replication, Class::Client],
     }
 }

@@ -141,6 +141,8 @@ kinds! {
     Garble = 64, "garbled in way {}: what is said to";
     /// A rewrite that the stream does not tell, and no column either.
     SilentRewrite = 65, "a table with pick {} is rewritten, with the same columns, by";
+    /// The servers are not stopped while the database becomes its copy.
+    ServersGoOn = 66, "the servers go on (2: and are not told of the end of their streams) with pick {}, while the copy comes back in place of";
     /// No choice, but a moment: a dial reaches the server.
     Dialled = 51, "a dial reaches the server from";
     /// A moment: a greeting reaches the hub.

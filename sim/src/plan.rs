@@ -155,6 +155,8 @@ families! {
     Together = 46 of 6,
     /// Tables are rewritten without a word in the stream, and have the same columns as before.
     Rewrites = 47 of 8,
+    /// A database that is restored is restored under servers that go on.
+    Unstopped = 48 of 2,
 }
 
 /// Which families are on.

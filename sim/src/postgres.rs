@@ -105,6 +105,8 @@ pub struct Postgres {
     spools: Spools,
     /// How often it was restored from a copy: an era that begins then has another id than those that are gone.
     restores: u64,
+    /// Which start of the server this is.
+    started: u64,
 }
 
 impl Postgres {
@@ -132,6 +134,7 @@ impl Postgres {
             registry: Registry::default(),
             spools: Spools::default(),
             restores: 0,
+            started: 1,
             config,
         }
     }

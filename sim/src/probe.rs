@@ -141,6 +141,9 @@ probes! {
     Restored: "database restored from a copy",
     RestoredLost: "restoring lost a commit that clients show",
     RestoredRegrown: "restored database grew past a lost commit that a client shows",
+    RestoredUnder: "database restored under servers that went on",
+    Estranged: "server met its database as it was earlier, and began anew",
+    EstrangedSent: "page of what was lost sent by a server that went on",
     CredentialRenewed: "credential renewed on an open connection",
     CredentialRenewedAsleep: "credential renewed while the hub slept",
     CredentialRenewedToEarlier: "credential renewed to an earlier end",
@@ -164,7 +167,7 @@ probes! {
 }
 
 /// What only scenarios come to: these situations are too large, or too rare, for worlds of size S that nobody steers.
-const STEERED: &[Probe] = &[Probe::LongTransaction, Probe::SaveCoveredFailed, Probe::Storm];
+const STEERED: &[Probe] = &[Probe::LongTransaction, Probe::SaveCoveredFailed, Probe::Storm, Probe::EstrangedSent];
 
 /// How often each was reached.
 #[derive(Debug, Clone, PartialEq, Eq)]

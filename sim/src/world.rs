@@ -14,6 +14,7 @@ mod held;
 mod hub;
 mod judge;
 mod jump;
+mod lineage;
 mod naive;
 mod names;
 mod network;
@@ -263,12 +264,13 @@ impl World {
             Event::StreamGrew { node } => self.stream_grew(node),
             Event::Confirmed { node, stream, lsn } => self.confirmed(node, stream, lsn),
             Event::Nudged => self.postgres.nudge(),
+            Event::Parts { node, life, at_once } => self.parts(node, life, at_once),
             Event::HubAsks { hub, life, question, answered } => self.ask_disk_as_hub(hub, life, *question, answered),
             Event::SnapshotCopied { hub, life, ask, begun, answered } => {
                 self.snapshot_copied(hub, life, *ask, *begun, answered);
             }
             Event::HubHears { hub, life, input } => self.hub_hears(hub, life, *input),
-            Event::Announced { hub, announcement } => self.announced(hub, announcement),
+            Event::Announced { hub, announcement, restores } => self.announced(hub, announcement, restores),
             Event::Dialled { client, life, socket } => self.dialled(client, life, socket),
             Event::Frame { connection, to_server } => self.frame(connection, to_server),
             Event::ClientHears { client, life, input } => self.client_hears(client, life, *input),

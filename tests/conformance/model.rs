@@ -92,6 +92,7 @@ impl Model {
                 pg.ask_unregister(q)?;
                 Answered::Unit
             }
+            Question::Renewals => Answered::Renewals(pg.sighting().renewals),
             Question::Registrations => {
                 let living = pg.registrations().iter().filter(|(_, row)| row.expires_at > now);
                 Answered::Registrations(living.map(|(id, row)| (id.clone(), row.epoch, row.position)).collect())

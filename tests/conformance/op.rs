@@ -164,6 +164,8 @@ pub enum Step {
     },
     /// The rows of all living registrations.
     Registrations,
+    /// How often the lease was taken or renewed, as a server sees it when it opens a connection.
+    Renewals,
 }
 
 /// What a greeting does to the stored position.

@@ -80,6 +80,7 @@ impl<'a> Real<'a> {
                 db.unregister(q).await?;
                 Answered::Unit
             }
+            Question::Renewals => Answered::Renewals(self.bench.renewals().await),
             Question::Registrations => {
                 let all = db.registrations("", 100).await?;
                 Answered::Registrations(all.into_iter().map(|row| (row.client, row.epoch, row.position)).collect())

@@ -55,6 +55,7 @@ pub enum Answered {
     Snapshot(SnapshotTaken, Vec<Arc<Chunk>>),
     Epoch(EpochTaken),
     Clients(Vec<ClientId>),
+    Renewals(u64),
     Registrations(Vec<(ClientId, Epoch, Option<Waypoint>)>),
     Streamed(Streamed),
     /// How the tables differ from the last look at them, in words: their numbers are nobody's business.

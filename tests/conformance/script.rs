@@ -125,7 +125,8 @@ impl<S: Subject> Player<S> {
             | Step::SavePosition { .. }
             | Step::RenewRegistration { .. }
             | Step::Unregister { .. }
-            | Step::Registrations => self.serve(step, lost).await,
+            | Step::Registrations
+            | Step::Renewals => self.serve(step, lost).await,
         }
     }
 
@@ -201,6 +202,7 @@ impl<S: Subject> Player<S> {
                 Question::Unregister(Unregister { client: id(client), epoch: epoch(client, *nth)?, fenced: *fenced })
             }
             Step::Registrations => Question::Registrations,
+            Step::Renewals => Question::Renewals,
             other => unreachable!("a replicator asks {other:?}"),
         })
     }

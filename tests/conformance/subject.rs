@@ -40,6 +40,8 @@ pub enum Question {
     Unregister(Unregister),
     /// The living registrations.
     Registrations,
+    /// How often the lease was taken or renewed.
+    Renewals,
 }
 
 /// One database.

@@ -100,6 +100,7 @@ impl Ranks {
                 format!("{}, stored {}", self.epoch(*epoch), self.stored(stored.as_ref()))
             }
             Answered::Clients(clients) => format!("fenced {clients:?}"),
+            Answered::Renewals(renewals) => format!("renewed {renewals} times"),
             Answered::Registrations(rows) => {
                 let told = rows.iter().map(|(client, epoch, position)| {
                     format!("{client} in {} at {}", self.epoch(*epoch), self.stored(position.as_ref()))

@@ -7,6 +7,10 @@ use dormouse_core::replication::{Fenced, LeaseTaken, NoteAttempt, ReleaseLease, 
 use std::time::Duration;
 use tokio_postgres::{Client, Transaction};
 
+/// Counts a taking or a renewal, and keeps how many there had been when the server was started.
+const COUNT: &str = "renewals = renewals + 1, started_at = pg_postmaster_start_time(), renewals_at_start = \
+     case when started_at = pg_postmaster_start_time() then renewals_at_start else renewals end";
+
 /// Locks the lease's row, if the token is the newest; a plain read of it would not fence.
 pub(super) const HOLD: &str = "select from dormouse.lease where token = $1 for update";
 
@@ -33,13 +37,11 @@ impl Database {
             let remaining = Duration::try_from_secs_f64(found.get(3)).unwrap_or_default();
             return Ok(LeaseTaken::Held { holder: found.get(2), remaining });
         }
-        let token = transaction
-            .query_one(
-                "update dormouse.lease set token = token + 1, holder = $1, released = false, renewals = renewals + 1, \
-             expires_at = clock_timestamp() + $2 * interval '1 microsecond' returning token",
-                &[&q.holder, &micros(q.ttl)],
-            )
-            .await;
+        let take = format!(
+            "update dormouse.lease set token = token + 1, holder = $1, released = false, {COUNT}, \
+             expires_at = clock_timestamp() + $2 * interval '1 microsecond' returning token"
+        );
+        let token = transaction.query_one(&take, &[&q.holder, &micros(q.ttl)]).await;
         let token: i64 = token.map_err(failure::of)?.get(0);
         transaction.commit().await.map_err(failure::of)?;
         Ok(LeaseTaken::Taken { token: Token(unsigned(token)), clean: found.get(1) })
@@ -51,11 +53,11 @@ impl Database {
     /// As every question.
     pub async fn renew_lease(&self, q: RenewLease) -> Result<Fenced<()>, Failure> {
         let client = self.control().get().await?;
-        let renewed = client.query_opt(
-            "update dormouse.lease set expires_at = clock_timestamp() + $2 * interval '1 microsecond', renewals = renewals + 1 \
-             where token = $1 returning renewals",
-            &[&signed(q.token.0), &micros(q.ttl)],
-        ).await;
+        let renew = format!(
+            "update dormouse.lease set expires_at = clock_timestamp() + $2 * interval '1 microsecond', {COUNT} \
+             where token = $1 returning renewals"
+        );
+        let renewed = client.query_opt(&renew, &[&signed(q.token.0), &micros(q.ttl)]).await;
         let Some(row) = renewed.map_err(failure::of)? else { return Ok(Fenced::Superseded) };
         self.inner.lineage.renewed(unsigned(row.get(0)));
         Ok(Fenced::Done(()))

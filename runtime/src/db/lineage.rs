@@ -7,6 +7,7 @@ use super::catalogue::{EVIDENCE, evidence};
 use super::types::unsigned;
 use dormouse_core::fault::Failure;
 use dormouse_core::lineage::Sighting;
+use dormouse_core::safeguard::Safeguards;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
@@ -34,12 +35,14 @@ impl Lineage {
         // Taken first: what others see meanwhile may be newer than what is found here.
         let Some(earlier) = self.newest().clone() else { return Ok(()) };
         let found = sighting(client).await?;
-        if let Some(why) = found.breaks_with(&earlier) {
+        if let Some(why) = found.breaks_with(&earlier, Safeguards::ALL) {
             let why = self.broken.get_or_init(|| why);
             self.ended.cancel();
             return Err(Failure::Unavailable(why.clone()));
         }
-        self.renewed(found.renewals);
+        if let Some(newest) = &mut *self.newest() {
+            newest.follow(&found, &earlier);
+        }
         self.holds()
     }
 
@@ -67,10 +70,14 @@ impl Lineage {
 }
 
 async fn sighting(client: &Client) -> Result<Sighting, Failure> {
-    let sql = format!("select {EVIDENCE}, renewals from dormouse.lease");
+    let sql = format!(
+        "select {EVIDENCE}, renewals, (extract(epoch from pg_postmaster_start_time()) * 1000000)::int8, \
+         case when started_at = pg_postmaster_start_time() then renewals_at_start else renewals end from dormouse.lease"
+    );
     // Whatever is wrong may pass: while a standby is promoted, for one, it has no such place.
     let row = client.query_one(&sql, &[]).await.map_err(|why| match super::failure::of(why) {
         Failure::Refused(why) | Failure::Unavailable(why) => Failure::Unavailable(why),
     })?;
-    Ok(Sighting { evidence: evidence(&row, 0), renewals: unsigned(row.get(3)) })
+    let [renewals, started, renewals_at_start] = [3, 4, 5].map(|column| unsigned(row.get(column)));
+    Ok(Sighting { evidence: evidence(&row, 0), renewals, started, renewals_at_start })
 }

@@ -77,7 +77,7 @@ impl Postgres {
     /// Numbers by which the world names its transactions, streams and spools go on: they are the world's.
     pub fn restore(&mut self, copy: &Self) -> Self {
         let lost = std::mem::replace(self, copy.clone());
-        self.restores = lost.restores + 1;
+        (self.restores, self.started) = (lost.restores + 1, lost.started);
         self.transactions_begun = lost.transactions_begun;
         self.streams_started = lost.streams_started;
         self.spools().collect::<Vec<_>>().into_iter().for_each(|id| self.drop_spool(id));
@@ -86,7 +86,19 @@ impl Postgres {
         lost
     }
 
+    /// How often it was restored.
+    #[must_use]
+    pub const fn restores(&self) -> u64 {
+        self.restores
+    }
+
+    /// Copies of snapshots lie on the disks of those who took them, and stay where these go on.
+    pub fn keep_spools_of(&mut self, lost: &Self) {
+        self.spools.keep_finished(&lost.spools);
+    }
+
     fn recover(&mut self) {
+        self.started += 1;
         self.stream = None;
         self.abandon_snapshots();
         for tx in self.open().collect::<Vec<_>>() {

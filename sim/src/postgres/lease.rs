@@ -4,6 +4,7 @@ use super::tables::alterations_in;
 use super::{Postgres, unavailable};
 use dormouse_core::fault::Failure;
 use dormouse_core::history::{Head, ReadHead};
+use dormouse_core::lineage::Sighting;
 use dormouse_core::position::{CommitTime, Era, Lsn, Position, SchemaVersion, Waypoint};
 use dormouse_core::replication::{
     BeginEra, Fenced, InspectSource, InspectTables, LeaseTaken, LoadProgress, NoteAttempt, Progress, RaiseSchema,
@@ -13,9 +14,10 @@ use dormouse_core::rng::mix;
 use dormouse_core::source::{Evidence, Fingerprints};
 use dormouse_core::time::Timestamp;
 use dormouse_core::xid::Xid;
+use std::fmt;
 
 /// The lease's row.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Lease {
     /// The newest token.
     pub token: Token,
@@ -25,11 +27,30 @@ pub struct Lease {
     pub expires: Timestamp,
     /// Whether the last holder released it.
     pub clean: bool,
+    /// How often it was taken or renewed.
+    pub renewals: u64,
+    /// The start of the server in which it was last, and how often it had been when that began.
+    counted: Option<(u64, u64)>,
+}
+
+/// What is counted is left out: only a restored database is asked for it, and no search of all ways restores one.
+impl fmt::Debug for Lease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { token, holder, expires, clean, renewals: _, counted: _ } = self;
+        f.debug_tuple("Lease").field(token).field(holder).field(expires).field(clean).finish()
+    }
 }
 
 impl Default for Lease {
     fn default() -> Self {
-        Self { token: Token(0), holder: String::new(), expires: Timestamp::ZERO, clean: true }
+        Self {
+            token: Token(0),
+            holder: String::new(),
+            expires: Timestamp::ZERO,
+            clean: true,
+            renewals: 0,
+            counted: None,
+        }
     }
 }
 
@@ -60,7 +81,9 @@ impl Postgres {
         }
         let clean = lease.clean;
         let token = Token(lease.token.0 + 1);
-        *lease = Lease { token, holder: ask.holder.clone(), expires: now + ask.ttl, clean: false };
+        let taken = Lease { token, holder: ask.holder.clone(), expires: now + ask.ttl, clean: false, ..lease.clone() };
+        self.lease = taken;
+        self.count_renewal();
         self.own_write();
         Ok(LeaseTaken::Taken { token, clean })
     }
@@ -72,6 +95,7 @@ impl Postgres {
     pub fn ask_renew_lease(&mut self, now: Timestamp, ask: &RenewLease) -> Result<Fenced<()>, Failure> {
         self.fenced(ask.token, |pg| {
             pg.lease.expires = now + ask.ttl;
+            pg.count_renewal();
             pg.own_write();
         })
     }
@@ -258,6 +282,29 @@ impl Postgres {
 
     pub(super) fn fenced<T>(&mut self, token: Token, act: impl FnOnce(&mut Self) -> T) -> Result<Fenced<T>, Failure> {
         Ok(if self.holds_lease(token) { Fenced::Done(act(self)) } else { Fenced::Superseded })
+    }
+
+    /// What whoever opens a connection sees of it before anything is asked.
+    #[must_use]
+    pub fn sighting(&self) -> Sighting {
+        let Lease { renewals, counted, .. } = self.lease;
+        let since = counted.filter(|(started, _)| *started == self.started);
+        let renewals_at_start = since.map_or(renewals, |(_, renewals)| renewals);
+        Sighting { evidence: self.evidence(), renewals, started: self.started, renewals_at_start }
+    }
+
+    /// The same, of the server that is started on this copy.
+    #[must_use]
+    pub fn sighting_once_restored(&self) -> Sighting {
+        Sighting { started: u64::MAX, renewals_at_start: self.lease.renewals, ..self.sighting() }
+    }
+
+    fn count_renewal(&mut self) {
+        let lease = &mut self.lease;
+        if lease.counted.is_none_or(|(started, _)| started != self.started) {
+            lease.counted = Some((self.started, lease.renewals));
+        }
+        lease.renewals += 1;
     }
 
     fn evidence(&self) -> Evidence {

@@ -41,6 +41,12 @@ impl Spools {
     pub(super) fn starts(&self) -> impl Iterator<Item = &Waypoint> {
         self.kept.values().map(|kept| &kept.start)
     }
+
+    /// Those of others that were finished.
+    pub(super) fn keep_finished(&mut self, others: &Self) {
+        let finished = others.kept.iter().filter(|(_, kept)| kept.spool.is_some());
+        self.kept.extend(finished.map(|(id, kept)| (*id, kept.clone())));
+    }
 }
 
 #[derive(Debug, Clone)]

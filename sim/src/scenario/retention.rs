@@ -108,6 +108,28 @@ pub(super) const ALL: &[Scenario] = &[
         }),
     },
     Scenario {
+        name: "restored-under-a-server",
+        tells: "the database is restored from a copy under a server that goes on, and what it remembers is taken for history",
+        promises: &[Complete],
+        state: State::Held(Held {
+            safeguards: &[Safeguard::SameDatabase],
+            noticed_by: "lost future, sum, anomalies",
+            families: &[Family::Restore, Family::Unstopped],
+            script: Script { transactions: 120, gap_ms: 60, ..SCRIPT },
+            rules: &[
+                on(Kind::CopyDatabase, Entity::Postgres).when(|world, _| world.commits() >= 5),
+                anybody(Kind::AnnouncementLatency).always().pick(3),
+                on(Kind::RestoreDatabase, Entity::Postgres).when(|world, _| {
+                    world.would_notice_copy() && world.is_announcing() && world.is_in(C0, Phase::ClientLive)
+                }),
+                on(Kind::ServersGoOn, Entity::Postgres).pick(2),
+            ],
+            window: &[Probe::RestoredUnder, Probe::RestoredLost, Probe::EstrangedSent, Probe::Estranged],
+            entered_percent: 80,
+            ..HELD
+        }),
+    },
+    Scenario {
         name: "follower-lags",
         tells: "a client moves to a node whose head is behind its place, and is resynced for nothing",
         promises: &[Converges],

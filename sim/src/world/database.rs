@@ -72,8 +72,9 @@ impl World {
         let life = self.replications[node as usize].life;
         self.doing = names::of_replication(&question);
         let is_append = matches!(question, replication::Output::RecordPage(_));
-        let fate = self.fate(entity, is_append);
-        let to = self.question_latency(entity);
+        let asked = self.may_ask(node);
+        let fate = if asked { self.fate(entity, is_append) } else { Fate::Fails };
+        let to = if asked { self.question_latency(entity) } else { self.noticed_after(node) };
         let failed = |world: &mut Self, after: Duration, question: &replication::Output| {
             let input = replication_failure(question, "the database connection was lost");
             if let Some(input) = input {
@@ -221,6 +222,7 @@ impl World {
         };
         self.log.add(|_| words::answered(whose, words::replication_reply(&input), &input, answered, minor));
         if answered {
+            self.tells_renewals(node, life, &input);
             let after = self.answer_latency(whose);
             self.plan_in(after, Event::ReplicationHears { node, life, input: Box::new(input) });
         }
@@ -249,8 +251,11 @@ impl World {
         self.doing = names::of_hub(&question);
         self.saw_asking(hub, &question);
         let dangerous = matches!(question, hub::Output::SavePositions(_) | hub::Output::Unregister(_));
-        let fate = self.fate(entity, dangerous);
-        let to = self.question_latency(entity);
+        // Copies of snapshots lie on the host's own disk.
+        let is_local = matches!(question, hub::Output::ReadChunk(_));
+        let asked = is_local || self.may_ask(0);
+        let fate = if asked { self.fate(entity, dangerous) } else { Fate::Fails };
+        let to = if asked { self.question_latency(entity) } else { self.noticed_after(0) };
         let failed = |world: &mut Self, after: Duration, question: &hub::Output| {
             if let Some(input) = hub_failure(question, "the database connection was lost") {
                 world.plan_in(after, Event::HubHears { hub, life, input: Box::new(input) });

@@ -13,6 +13,7 @@ use dormouse_core::{client, hub, replication};
 use std::sync::Arc;
 
 /// The classes of events that are counted, or taken out again.
+pub(super) const NUDGED: u8 = 1;
 pub(super) const CONFIRMED: u8 = 2;
 pub(super) const REPLICATION_ASKS: u8 = 3;
 pub(super) const HUB_ASKS: u8 = 4;
@@ -107,6 +108,8 @@ pub enum Event {
         hub: u8,
         /// What.
         announcement: Arc<Announcement>,
+        /// How often the database of whoever announces it had been restored: another process has nothing to announce.
+        restores: u64,
     },
     /// A dial reaches the server.
     Dialled {
@@ -200,13 +203,22 @@ pub enum Event {
     Quiet,
     /// Has the world converged?
     Converged,
+    /// A process that met its database as it was earlier ends.
+    Parts {
+        /// Which.
+        node: u8,
+        /// In which life.
+        life: u64,
+        /// Whether it had its time to say farewell.
+        at_once: bool,
+    },
 }
 
 impl Placed for Event {
     fn place(&self) -> (u8, u16) {
         match self {
             Self::Visible { .. } => (0, 0),
-            Self::Nudged => (1, 0),
+            Self::Nudged => (NUDGED, 0),
             Self::Confirmed { node, .. } => (CONFIRMED, u16::from(*node)),
             Self::ReplicationAsks { node, .. } => (REPLICATION_ASKS, u16::from(*node)),
             Self::HubAsks { hub, .. } => (HUB_ASKS, u16::from(*hub)),
@@ -233,6 +245,7 @@ impl Placed for Event {
             Self::Quiet => (24, 0),
             Self::Converged => (25, 0),
             Self::Window => (26, 0),
+            Self::Parts { node, .. } => (27, u16::from(*node)),
         }
     }
 
@@ -263,6 +276,7 @@ impl Placed for Event {
             | Self::Faults
             | Self::Quiet
             | Self::Window
+            | Self::Parts { .. }
             | Self::Converged => Waits::Else,
         }
     }

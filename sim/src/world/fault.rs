@@ -2,6 +2,7 @@
 
 use super::event::STORE_ANSWERS;
 use super::jump::JUMP_US;
+use super::lineage::node_of;
 use super::{Event, World};
 use crate::chooser::{Kind, per_mille};
 use crate::coverage::Phase;
@@ -101,7 +102,7 @@ impl World {
             let weight = self.weight_at(node, Family::HalfOpen, per_mille(6));
             if self.happens(Kind::DarkStream, Entity::Replication(node), weight) {
                 self.hit(Probe::StreamDark);
-                self.replications[node as usize].dark = self.replications[node as usize].stream.is_some();
+                self.stream_goes_dark(node);
             }
         }
         let jumps = self.plan.has(Family::Jumps);
@@ -135,13 +136,16 @@ impl World {
                 {
                     self.hit(Probe::DroppedHeldBack);
                 }
+                self.disconnect(node_of(entity), false);
                 self.lose_connections(entity);
                 if let Entity::Replication(node) = entity {
                     self.lose_stream(node);
                 }
             }
         }
-        let weight = self.weight(Family::PostgresRestart, per_mille(6));
+        // A second start hides from whoever has not looked since the first what the first would have told.
+        let behind = (0..NODES).any(|node| self.is_behind(node));
+        let weight = if behind { 0 } else { self.weight(Family::PostgresRestart, per_mille(6)) };
         match self.choose(Kind::RestartPostgres, Entity::Postgres, 3, weight) {
             0 => {}
             pick => self.restart_postgres(pick == 2),
@@ -192,15 +196,21 @@ impl World {
             self.hit(Probe::PostgresRestarted);
             self.postgres.restart();
         }
-        self.lose_all_connections();
+        self.lose_all_connections(false);
     }
 
-    /// The server has ended: what is committed is visible when it is back, and everybody connects again.
-    pub(super) fn lose_all_connections(&mut self) {
+    /// The server has ended: what is committed is visible when it is back, and everybody connects again. When it ends in silence,
+    /// nobody is told that the streams have ended.
+    pub(super) fn lose_all_connections(&mut self, silent: bool) {
         self.all_visible();
         for node in 0..NODES {
+            self.disconnect(node, silent);
             self.lose_connections(Entity::Replication(node));
-            self.lose_stream(node);
+            if silent {
+                self.stream_goes_dark(node);
+            } else {
+                self.lose_stream(node);
+            }
         }
         for hub in 0..HUBS {
             self.lose_connections(Entity::Hub(hub));

@@ -127,7 +127,10 @@ impl World {
         }
     }
 
-    pub(super) fn announced(&mut self, hub: u8, announcement: Arc<Announcement>) {
+    pub(super) fn announced(&mut self, hub: u8, announcement: Arc<Announcement>, restores: u64) {
+        if restores != self.replications[0].known.restores {
+            return; // What a process of before had to say stays with that.
+        }
         if self.hubs[hub as usize].machine.is_none() && self.network.at_hub(hub).next().is_none() {
             return; // Nobody to tell: it learns the head when it wakes.
         }
@@ -361,6 +364,7 @@ impl World {
             let event = "a page is sent and not counted as under way".into();
             self.violate(Promise::Bounded, "counted", Entity::Hub(hub), event);
         }
+        self.saw_sent(message);
         if let Some(id) = self.network.of_session(hub, session) {
             self.send_to_client(id, message);
         }

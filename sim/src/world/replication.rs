@@ -1,5 +1,6 @@
 //! The hosts of the replicators: what they hear, and how their outputs are carried out, one at a time.
 
+use super::lineage::Known;
 use super::{CHECK_ALL_EVERY, Event, Spins, World, names};
 use crate::chooser::{Kind, per_mille};
 use crate::entity::{Entity, HUBS, NODES};
@@ -56,6 +57,8 @@ pub(super) struct ReplicationHost {
     /// The last creation of a slot that waited for those who ran, and until which id.
     pub(super) creating: Option<(AskId, Xid)>,
     pub(super) last_announced: [Timestamp; HUBS as usize],
+    /// What its process knows of the database.
+    pub(super) known: Known,
 }
 
 impl ReplicationHost {
@@ -73,6 +76,7 @@ impl ReplicationHost {
         self.dark = false;
         self.stopping = false;
         self.starting = 0;
+        self.known = Known::default();
         self.due = None;
         self.generation += 1;
     }
@@ -89,6 +93,7 @@ impl World {
         let machine = Replication::new(self.plan.replication(node));
         let host = &mut self.replications[node as usize];
         (host.machine, host.life, host.born) = (Some(machine), life, self.now);
+        self.first_look(node);
         self.feed_replication(node, Input::Started { incarnation: Incarnation(life) });
     }
 
@@ -117,6 +122,7 @@ impl World {
             }
             self.hit(Probe::StaleAnswer);
         }
+        self.hears_renewals(node, life, &input);
         self.feed_replication(node, input);
     }
 
@@ -162,7 +168,7 @@ impl World {
     }
 
     /// All is done: the process ends, and somebody starts it again.
-    fn node_ends(&mut self, node: u8) {
+    pub(super) fn node_ends(&mut self, node: u8) {
         let host = &mut self.replications[node as usize];
         if host.stopping {
             host.end();
@@ -253,6 +259,9 @@ impl World {
                 }
             }
             Output::NudgeSource => {
+                if !self.may_ask(node) {
+                    return;
+                }
                 let after = self.question_latency(Entity::Replication(node));
                 self.plan_in(after, Event::Nudged);
             }
@@ -291,8 +300,12 @@ impl World {
     }
 
     fn announce(&mut self, node: u8, announcement: &Arc<Announcement>) {
-        let verdict = self.oracle.announced(&self.postgres, announcement);
-        self.verdict(Entity::Replication(node), verdict);
+        // What is not in the restored database was in the one before.
+        if !self.is_behind(node) {
+            let verdict = self.oracle.announced(&self.postgres, announcement);
+            self.verdict(Entity::Replication(node), verdict);
+        }
+        let restores = self.replications[node as usize].known.restores;
         for hub in 0..HUBS {
             let loses = if self.plan.has(Family::LostAnnouncements) { per_mille(60) } else { 0 };
             if self.happens(Kind::LoseAnnouncement, Entity::Hub(hub), loses) {
@@ -306,7 +319,7 @@ impl World {
             let host = &mut self.replications[node as usize];
             let at = host.last_announced[hub as usize].max(self.now + after);
             host.last_announced[hub as usize] = at;
-            self.queue.push(at, Event::Announced { hub, announcement: Arc::clone(announcement) });
+            self.queue.push(at, Event::Announced { hub, announcement: Arc::clone(announcement), restores });
         }
     }
 
@@ -418,6 +431,12 @@ impl World {
         let after = self.answer_latency(Entity::Replication(node));
         let input = Box::new(Input::SourceRead(Answer { id: ask.id, reply }));
         self.plan_in(after, Event::ReplicationHears { node, life, input });
+    }
+
+    /// The stream's connection is dead, and nobody is told.
+    pub(super) fn stream_goes_dark(&mut self, node: u8) {
+        let host = &mut self.replications[node as usize];
+        host.dark = host.stream.is_some();
     }
 
     /// The stream's connection is lost: a read that waits fails.

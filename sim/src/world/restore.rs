@@ -1,11 +1,12 @@
 //! A database that is restored from a copy of its disk: the same system, the same timeline, and an end that is gone.
 
 use super::World;
-use super::event::{ANNOUNCED, CONFIRMED, HUB_ASKS, REPLICATION_ASKS, SNAPSHOT_COPIED};
+use super::event::{ANNOUNCED, CONFIRMED, HUB_ASKS, NUDGED, REPLICATION_ASKS, SNAPSHOT_COPIED};
 use crate::chooser::{Kind, per_mille};
 use crate::entity::{Entity, HUBS, NODES};
 use crate::log::{Draft, What};
 use crate::plan::Family;
+use crate::postgres::Postgres;
 use crate::probe::Probe;
 
 impl World {
@@ -20,12 +21,18 @@ impl World {
             }
             return;
         }
-        if self.happens(Kind::RestoreDatabase, Entity::Postgres, per_mille(25)) {
+        let weight = match self.plan.has(Family::Unstopped) {
+            false => per_mille(25),
+            // When they would notice, and sooner when they have something to deliver.
+            true if !self.would_notice_copy() => 0,
+            true => per_mille(50) * if !self.plan.even && self.would_deliver() { 16 } else { 1 },
+        };
+        if self.happens(Kind::RestoreDatabase, Entity::Postgres, weight) {
             self.restore();
         }
     }
 
-    /// The servers are stopped, the copy takes the place of the database, and the servers are started again.
+    /// The copy takes the place of the database. The servers are stopped for that, and started again; or they go on.
     fn restore(&mut self) {
         let Some(copy) = self.copy.take() else { return };
         if copy.alterations().len() != self.postgres.alterations().len() {
@@ -33,14 +40,10 @@ impl World {
         }
         self.hit(Probe::Restored);
         self.digest.word(22);
-        (0..NODES).for_each(|node| self.crash_node(node));
-        self.lose_all_connections();
-        // What was asked of a database that is gone takes effect in none, and servers that ended announce nothing.
-        for class in [CONFIRMED, REPLICATION_ASKS, HUB_ASKS, SNAPSHOT_COPIED, ANNOUNCED] {
-            (0..HUBS.max(NODES)).for_each(|n| self.queue.remove_where((class, n.into()), |_| true));
-        }
-        self.replications.iter_mut().for_each(|host| host.recording = 0);
-        let lost = self.postgres.restore(&copy);
+        let lost = match self.servers_go_on(&copy) {
+            0 => self.restore_alone(&copy),
+            pick => self.restore_under_servers(&copy, pick == 2),
+        };
         self.oracle.restored(&lost, &self.postgres);
         if let Some(naive) = &mut self.naive {
             naive.restored();
@@ -51,6 +54,43 @@ impl World {
             Draft::new(Entity::Postgres, What::Note, event)
         });
         self.look_at_lost();
+    }
+
+    /// Whether the servers go on. Not with a copy so young that it knows of every renewal of the lease: nobody would notice it.
+    fn servers_go_on(&mut self, copy: &Postgres) -> u64 {
+        if !self.plan.has(Family::Unstopped) || !self.would_notice(copy) {
+            return 0;
+        }
+        self.choose(Kind::ServersGoOn, Entity::Postgres, 3, per_mille(900))
+    }
+
+    /// The servers are stopped, the copy takes the place of the database, and the servers are started again.
+    fn restore_alone(&mut self, copy: &Postgres) -> Postgres {
+        (0..NODES).for_each(|node| self.crash_node(node));
+        self.lose_all_connections(false);
+        // What was asked of a database that is gone takes effect in none, and servers that ended announce nothing.
+        for class in [CONFIRMED, REPLICATION_ASKS, HUB_ASKS, SNAPSHOT_COPIED, ANNOUNCED] {
+            (0..HUBS.max(NODES)).for_each(|n| self.queue.remove_where((class, n.into()), |_| true));
+        }
+        self.replications.iter_mut().for_each(|host| host.recording = 0);
+        self.postgres.restore(copy)
+    }
+
+    /// Only the database ends. What it has answered arrives, and the servers go on with what they remember until they ask again.
+    ///
+    /// When its machine goes in silence nobody is told that the streams have ended.
+    fn restore_under_servers(&mut self, copy: &Postgres, silent: bool) -> Postgres {
+        self.hit(Probe::RestoredUnder);
+        (0..HUBS).for_each(|hub| self.cover(Kind::ServersGoOn, Entity::Hub(hub)));
+        (0..NODES).for_each(|node| self.cover(Kind::ServersGoOn, Entity::Replication(node)));
+        self.lose_all_connections(silent);
+        for class in [NUDGED, CONFIRMED, REPLICATION_ASKS, HUB_ASKS] {
+            (0..HUBS.max(NODES)).for_each(|n| self.queue.remove_where((class, n.into()), |_| true));
+        }
+        self.replications.iter_mut().for_each(|host| host.recording = 0);
+        let lost = self.postgres.restore(copy);
+        self.postgres.keep_spools_of(&lost);
+        lost
     }
 
     /// Whether clients show what is lost, and whether the database has grown past that.

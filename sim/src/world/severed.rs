@@ -1,6 +1,7 @@
 //! What becomes of questions and answers under way when a connection to the database, or the life that asked, ends.
 
 use super::event::{HUB_ASKS, HUB_HEARS, REPLICATION_ASKS, REPLICATION_HEARS};
+use super::lineage::node_of;
 use super::{Event, World};
 use crate::chooser::{Kind, per_mille};
 use crate::entity::Entity;
@@ -35,6 +36,7 @@ impl World {
 
     /// Every connection of a replicator, or of a hub, to the database is lost: what is under way fails, before or after its effect.
     pub(super) fn lose_connections(&mut self, of: Entity) {
+        let after = self.noticed_after(node_of(of));
         let mut failed = Vec::new();
         let place = match of {
             Entity::Replication(node) => (REPLICATION_ASKS, node.into()),
@@ -59,10 +61,10 @@ impl World {
                         self.replications[node as usize].recording -= 1;
                     }
                     let input = Box::new(input);
-                    self.plan_in(Duration::from_micros(200), Event::ReplicationHears { node, life, input });
+                    self.plan_in(after, Event::ReplicationHears { node, life, input });
                 }
                 (Entity::Hub(hub), _, Some(input)) => {
-                    self.plan_in(Duration::from_micros(200), Event::HubHears { hub, life, input: Box::new(input) });
+                    self.plan_in(after, Event::HubHears { hub, life, input: Box::new(input) });
                 }
                 _ => {}
             }

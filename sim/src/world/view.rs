@@ -1,10 +1,13 @@
 //! What a scenario can see of a world, to say when a situation has come.
 
+use super::event::ANNOUNCED;
 use super::{Event, World};
 use crate::coverage::Phase;
-use crate::entity::Entity;
+use crate::entity::{Entity, HUBS};
+use dormouse_core::ask::Answer;
 use dormouse_core::hub::Sessions;
 use dormouse_core::position::Lsn;
+use dormouse_core::{hub, replication};
 
 impl World {
     /// Whether history ends inside a transaction.
@@ -35,6 +38,32 @@ impl World {
     #[must_use]
     pub fn copies(&self) -> bool {
         self.postgres.is_copying()
+    }
+
+    /// Whether an announcement is on its way to a hub.
+    #[must_use]
+    pub fn is_announcing(&self) -> bool {
+        (0..HUBS).any(|hub| self.queue.waiting((ANNOUNCED, hub.into())) > 0)
+    }
+
+    /// Whether servers would deliver something without asking again: it is announced, or was recorded or read and is on its way back.
+    pub(super) fn would_deliver(&self) -> bool {
+        self.is_announcing()
+            || self.queue.any(|event| match event {
+                Event::ReplicationHears { input, .. } => {
+                    matches!(&**input, replication::Input::PageRecorded(Answer { reply: Ok(_), .. }))
+                }
+                Event::HubHears { input, .. } => {
+                    matches!(&**input, hub::Input::HistoryRead(Answer { reply: Ok(_), .. }))
+                }
+                _ => false,
+            })
+    }
+
+    /// Whether every server would notice that the database became the copy that is kept.
+    #[must_use]
+    pub fn would_notice_copy(&self) -> bool {
+        self.copy.as_ref().is_some_and(|copy| self.would_notice(copy))
     }
 
     /// The phase of a client, or of a replicator.

@@ -16,14 +16,19 @@ pub fn cases() -> Vec<Case> {
             STREAM,
             [
                 asks([
+                    Step::Renewals,
                     Step::TakeLease("a"),
                     Step::TakeLease("b"),
+                    Step::Renewals,
                     Step::TakeLease("a"),
                     Step::RenewLease(Whose::Earlier),
                     Step::ReleaseLease(Whose::Earlier),
+                    Step::Renewals,
                     Step::RenewLease(Whose::Newest),
+                    Step::Renewals,
                     Step::ReleaseLease(Whose::Newest),
                     Step::TakeLease("b"),
+                    Step::Renewals,
                 ]),
                 faults([Fault::Hours(1)]),
                 asks([Step::TakeLease("a"), Step::RenewLease(Whose::Newest)]),
@@ -34,6 +39,7 @@ pub fn cases() -> Vec<Case> {
                 faults([Fault::Hours(2)]),
                 asks([Step::TakeLease("a"), Step::ReleaseLease(Whose::Newest), Step::RenewLease(Whose::Newest)]),
                 asks([Step::TakeLease("b"), Step::ReleaseLease(Whose::Newest), Step::ReleaseLease(Whose::Newest)]),
+                asks([Step::Renewals]),
             ],
         ),
         case(

@@ -114,6 +114,11 @@ impl Bench<'_> {
         .await;
     }
 
+    pub async fn renewals(&self) -> u64 {
+        let row = self.client.query_one("select renewals from dormouse.lease", &[]).await.expect("answers");
+        u64::try_from(row.get::<_, i64>(0)).expect("it only grows")
+    }
+
     pub async fn confirmed(&self, slot: &str) -> Option<Lsn> {
         let sql = "select confirmed_flush_lsn::text from pg_replication_slots where slot_name = $1";
         let row = self.client.query_opt(sql, &[&slot]).await.expect("answers")?;

@@ -39,7 +39,8 @@ pub(super) const fn expected(safeguard: Safeguard) -> &'static [&'static str] {
         | Safeguard::SeamFilter
         | Safeguard::SeamEndsAtF
         | Safeguard::SeamAwaitsCovered
-        | Safeguard::KnownPosition => &["Complete", "Ordered"],
+        | Safeguard::KnownPosition
+        | Safeguard::SameDatabase => &["Complete", "Ordered"],
         Safeguard::ChainedPages => &["Complete", "Ordered", "Atomic", "Invariant"],
         Safeguard::AnswerIncarnation => &["Durable", "Complete", "Fresh", "Ordered", "Invariant", "Converges"],
     }

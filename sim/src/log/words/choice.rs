@@ -84,6 +84,10 @@ pub fn choice(choice: &Choice, delays: Option<&[u64]>) -> Draft {
         Kind::Garble => format!("what the server says arrives garbled in way {}", choice.pick),
         Kind::CopyDatabase => "a copy of it is kept".into(),
         Kind::RestoreDatabase => "it is restored from the copy, and the server is started again".into(),
+        Kind::ServersGoOn => pick(&[
+            "its servers are not stopped for that",
+            "its servers are not stopped for that, and not told that their streams have ended",
+        ]),
         Kind::OddAlarm => pick(&["its alarm comes late", "its alarm comes twice"]),
         Kind::ForeignWal => "tables that are not published change".into(),
         Kind::Keepalive => "a keepalive comes early".into(),

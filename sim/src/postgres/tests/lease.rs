@@ -3,6 +3,7 @@
 use super::*;
 use dormouse_core::history::ReadHead;
 use dormouse_core::replication::{NoteAttempt, ReleaseLease, RenewLease, SaveCovered};
+use dormouse_core::safeguard::Safeguards;
 
 const TTL: Duration = Duration::from_secs(1);
 
@@ -30,6 +31,29 @@ fn a_lease_is_held_until_it_expires() {
     assert_eq!(rig.pg.ask_release_lease(&ReleaseLease { token: Token(2) }), Ok(Fenced::Superseded));
     assert_eq!(rig.pg.ask_release_lease(&ReleaseLease { token: Token(3) }), Ok(Fenced::Done(())));
     assert_eq!(rig.take("a"), LeaseTaken::Taken { token: Token(4), clean: true });
+}
+
+#[test]
+fn every_taking_and_renewal_counts_and_nothing_else_does() {
+    let mut rig = Rig::before_the_era();
+    let counted = rig.pg.sighting().renewals;
+    rig.now = rig.now + TTL / 4;
+    assert!(matches!(rig.take("b"), LeaseTaken::Held { .. }));
+    let renew = |token| RenewLease { token, ttl: TTL };
+    assert_eq!(rig.pg.ask_renew_lease(rig.now, &renew(Token(7))), Ok(Fenced::Superseded));
+    assert_eq!(rig.pg.sighting().renewals, counted, "it was refused");
+    done(rig.pg.ask_renew_lease(rig.now, &renew(rig.token)));
+    let known = rig.pg.sighting();
+    assert_eq!(known.renewals, counted + 1);
+    done(rig.pg.ask_release_lease(&ReleaseLease { token: rig.token }));
+    let copy = rig.pg.clone();
+    assert!(matches!(rig.take("b"), LeaseTaken::Taken { .. }));
+    let later = rig.pg.sighting();
+    assert_eq!((later.renewals, later.breaks_with(&known, Safeguards::ALL)), (counted + 2, None));
+    rig.pg.restore(&copy);
+    assert!(rig.pg.sighting().breaks_with(&later, Safeguards::ALL).is_some(), "what is restored knows less");
+    rig.pg.promote();
+    assert!(rig.pg.sighting().breaks_with(&known, Safeguards::ALL).is_some(), "another timeline may lack the end");
 }
 
 #[test]
