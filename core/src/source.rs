@@ -66,6 +66,10 @@ pub struct TableFingerprint {
     /// Changes with the definition of any column. An ALTER … TYPE that rewrites rows under the same type shows here alone.
     #[serde(default)]
     pub definitions: i64,
+    /// By what it is published: another number once it was taken out of the publication and put back, for the stream is silent about what
+    /// was written to it meanwhile. 0 in what was noted by a version that did not look.
+    #[serde(default)]
+    pub membership: i64,
     /// Columns with types, labels of enum types, missing values, and which of them the publication sends.
     pub columns: Vec<String>,
     /// The columns of the key, in order.
@@ -86,6 +90,8 @@ pub fn alters_existing_rows(old: &Fingerprints, new: &Fingerprints) -> Option<St
             let Some(old) = old.get(name) else { return Some(format!("{name} is newly published")) };
             if old.oid != new.oid {
                 Some(format!("{name} was dropped and created again"))
+            } else if old.membership != new.membership && old.membership != 0 {
+                Some(format!("{name} was taken out of the publication and put back"))
             } else if old.columns != new.columns {
                 Some(format!("the columns of {name} changed"))
             } else if old.key != new.key {
@@ -109,6 +115,7 @@ mod tests {
             oid: 1,
             relfilenode: 1,
             definitions: 1,
+            membership: 1,
             columns: vec!["id 23".into()],
             key: vec!["id".into()],
             defaults: vec![],
@@ -119,5 +126,8 @@ mod tests {
         assert!(!alters(TableFingerprint { definitions: 2, ..table.clone() }), "a default is for rows to come");
         assert!(alters(TableFingerprint { relfilenode: 2, definitions: 2, ..table.clone() }), "a rewrite");
         assert!(alters(TableFingerprint { columns: vec!["id 20".into()], ..table.clone() }));
+        assert!(alters(TableFingerprint { membership: 2, ..table.clone() }), "what was written meanwhile is not known");
+        let unlooked = TableFingerprint { membership: 0, ..table.clone() };
+        assert_eq!(alters_existing_rows(&of(unlooked), &of(table.clone())), None, "noted by an earlier version");
     }
 }

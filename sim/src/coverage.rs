@@ -132,6 +132,9 @@ pub const fn concerns(kind: Kind) -> &'static [Class] {
         | Kind::Jitter
         | Kind::Window
         | Kind::LateEffect
+        | Kind::LoseSpool
+        | Kind::PoisonTransaction
+        | Kind::Flood
         | Kind::DownFor
         | Kind::SilentCrash
         | Kind::LoseStore
@@ -182,6 +185,7 @@ pub const fn concerns(kind: Kind) -> &'static [Class] {
         | Kind::RestoreDatabase
         | Kind::SilentAlter
         | Kind::SilentRewrite
+        | Kind::ReplaceTable
         | Kind::Keepalive
         | Kind::ForeignWal => &[Class::Database],
         Kind::DiskFull | Kind::ServersGoOn => &[Class::Hub, Class::Replication, Class::Database],

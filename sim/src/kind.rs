@@ -143,6 +143,14 @@ kinds! {
     SilentRewrite = 65, "a table with pick {} is rewritten, with the same columns, by";
     /// The servers are not stopped while the database becomes its copy.
     ServersGoOn = 66, "the servers go on (2: and are not told of the end of their streams) with pick {}, while the copy comes back in place of";
+    /// A table that is replaced without a word in the stream.
+    ReplaceTable = 68, "a table is replaced in way {} (1, 2: created again, 3, 4: given another key, 5 to 8: out of the publication, or in again) by";
+    /// A copy of a snapshot that is gone when it is read.
+    LoseSpool = 69, "the copy of a snapshot is gone from the disk of";
+    /// A transaction that ends whoever records it, each time.
+    PoisonTransaction = 70, "a transaction ends the process that records it, from now on:";
+    /// More messages than a client has room for.
+    Flood = 71, "more messages than there is room for, to";
     /// No choice, but a moment: a dial reaches the server.
     Dialled = 51, "a dial reaches the server from";
     /// A moment: a greeting reaches the hub.

@@ -24,7 +24,7 @@ use dormouse_core::position::{Era, Lsn, Position, Waypoint};
 use dormouse_core::session::{ClientId, Epoch};
 use dormouse_core::time::Timestamp;
 use dormouse_core::wire::{Hello, Resume, ServerMessage};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -104,6 +104,8 @@ pub struct Oracle {
     numbers: BTreeMap<ClientId, usize>,
     /// To whom each epoch was given.
     epochs: BTreeMap<Epoch, ClientId>,
+    /// Who has ever asked to be forgotten.
+    leavers: BTreeSet<ClientId>,
     honest: usize,
     /// What was recorded last: a complete transaction, or how far the pieces of one reach.
     recorded: Option<(Era, Lsn)>,
@@ -121,6 +123,7 @@ impl Oracle {
                 .collect(),
             numbers: (0..plan.clients()).map(|client| (client_id(client), client as usize)).collect(),
             epochs: BTreeMap::new(),
+            leavers: BTreeSet::new(),
             honest: plan.size.clients() as usize,
             recorded: None,
             piece: None,

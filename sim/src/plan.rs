@@ -157,6 +157,10 @@ families! {
     Rewrites = 47 of 8,
     /// A database that is restored is restored under servers that go on.
     Unstopped = 48 of 2,
+    /// Tables are created again, given another key, or taken out of the publication.
+    Replaces = 49 of 8,
+    /// A transaction ends the process that records it, each time.
+    Poison = 50 of 12,
 }
 
 /// Which families are on.
@@ -326,6 +330,7 @@ impl Plan {
             first_lsn: Lsn(0x16B_3748),
             seed: self.seed,
             odd_shapes: self.has(Family::Shapes),
+            replaces: self.has(Family::Replaces),
             ..crate::postgres::Config::default()
         }
     }
@@ -348,7 +353,8 @@ impl Plan {
             silence_after: Duration::from_secs(3),
             backoff_first: Duration::from_millis(20),
             backoff_most: Duration::from_secs(1),
-            attempts_max: 1_000, // A crash of the simulator's host is never the transaction's fault.
+            // A crash of the simulator's host is never the transaction's fault, but where one is to be blamed.
+            attempts_max: if self.has(Family::Poison) { ATTEMPTS_MAX } else { 1_000 },
             page_changes_max: PAGE_CHANGES,
             page_bytes_max: RECORDED_BYTES,
             seed: self.seed ^ u64::from(node),
@@ -408,12 +414,15 @@ impl Plan {
             dial_timeout: Duration::from_secs(2),
             greet_timeout: Duration::from_secs(4),
             window_bytes: WINDOW_BYTES as usize,
+            queue_messages_max: QUEUE_MESSAGES,
             safeguards: self.safeguards,
             ..client::Config::new(client_id(client))
         }
     }
 }
 
+/// So many attempts at a transaction halt a replicator, in worlds where one may end it each time.
+pub const ATTEMPTS_MAX: u32 = 3;
 /// The most changes in one page of a simulated world.
 pub const PAGE_CHANGES: u32 = 5;
 /// The most bytes in one page that is appended to history.
@@ -428,6 +437,9 @@ pub const CHUNKS: u32 = 3;
 pub const WINDOW_BYTES: u64 = 16 * 1024;
 /// A hub's ring.
 pub const RING_BYTES: u64 = 64 * 1024;
+
+/// How many messages a client keeps that wait for its store.
+pub const QUEUE_MESSAGES: usize = 48;
 
 /// The credential that a client shows in its greeting.
 #[must_use]

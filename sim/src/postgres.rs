@@ -14,6 +14,7 @@ mod oracle;
 mod pgoutput;
 mod read;
 mod registry;
+mod replace;
 mod retention;
 mod slot;
 mod snapshot;
@@ -30,7 +31,7 @@ pub use registry::Registration;
 pub use slot::StreamId;
 pub use snapshot::SnapshotBegun;
 pub use types::default_of;
-pub use wal::{Commit, Decoded, Expected, Sums, TABLES_MAX, row_of};
+pub use wal::{Alteration, Commit, Decoded, Expected, Sums, TABLES_MAX, row_of};
 pub use writes::{Write, WriteError};
 
 use application::Transaction;
@@ -67,6 +68,9 @@ pub struct Config {
     /// Whether tables have columns of many types, NULLs, values over the limit and the identity FULL, and the stream tells of
     /// origins, logical messages and our own tables.
     pub odd_shapes: bool,
+    /// Whether tables may be created again, given another key, or taken out of the publication: then each fingerprint also tells how
+    /// many alterations there were, in a place where no machine looks for any.
+    pub replaces: bool,
 }
 
 impl Default for Config {
@@ -80,6 +84,7 @@ impl Default for Config {
             large_bytes: 24,
             own_xids: true,
             odd_shapes: false,
+            replaces: false,
         }
     }
 }
@@ -107,6 +112,11 @@ pub struct Postgres {
     restores: u64,
     /// Which start of the server this is.
     started: u64,
+    /// Whether a table has ever been created again, or published again.
+    replaced_rows: bool,
+    /// How many holders of the lease ended without releasing it, since a transaction was recorded.
+    unclean_ends: u32,
+    unclean_ends_most: u32,
 }
 
 impl Postgres {
@@ -135,6 +145,9 @@ impl Postgres {
             spools: Spools::default(),
             restores: 0,
             started: 1,
+            replaced_rows: false,
+            unclean_ends: 0,
+            unclean_ends_most: 0,
             config,
         }
     }

@@ -18,7 +18,9 @@ mod lineage;
 mod naive;
 mod names;
 mod network;
+mod poison;
 mod quiet;
+mod replace;
 mod replication;
 mod restore;
 mod severed;
@@ -52,6 +54,7 @@ use connection::{Encoded, Network};
 use dormouse_core::safeguard::Safeguards;
 use dormouse_core::time::Timestamp;
 use hub::HubHost;
+use poison::Poison;
 use replication::ReplicationHost;
 use std::time::Duration;
 use workload::Workload;
@@ -109,6 +112,8 @@ pub struct World {
     window: Option<Timestamp>,
     /// Until when the disk of the database is full.
     disk_full_until: Option<Timestamp>,
+    /// The transaction that ends who records it, if there is one.
+    poison: Poison,
     /// What is held until something has happened.
     held: Vec<held::Held>,
     /// A copy of the database, from which it may be restored.
@@ -201,6 +206,7 @@ impl World {
             quiet: None,
             window: None,
             disk_full_until: None,
+            poison: Poison::default(),
             held: Vec::new(),
             copy: None,
             finished: false,

@@ -292,6 +292,7 @@ pub fn compared(old: &Fingerprints, new: &Fingerprints) -> String {
             (old.oid != new.oid, "another table"),
             (old.relfilenode != new.relfilenode, "another storage"),
             (old.definitions != new.definitions, "other definitions"),
+            (old.membership != new.membership, "published anew"),
             (old.columns != new.columns, "other columns"),
             (old.key != new.key, "another key"),
         ];

@@ -34,7 +34,8 @@ pub struct Config {
     pub backoff_first: Duration,
     /// The longest wait between two tries.
     pub backoff_most: Duration,
-    /// So many attempts at one transaction after unclean ends halt replication instead of trying again.
+    /// So many attempts at one transaction after unclean ends halt replication instead of trying again; so do as many more, after a start
+    /// that was meant to have mended the cause.
     pub attempts_max: u32,
     /// The most changes in one page or piece, and in one read. The queue holds four pages.
     pub page_changes_max: u32,

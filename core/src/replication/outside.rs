@@ -79,7 +79,7 @@ pub(super) struct Outside {
     pub wanted: Lsn,
     /// How often the source was nudged for it.
     pub nudges: u32,
-    /// The transaction whose attempt this life has counted.
+    /// The transaction whose attempt this life has counted, or was about to.
     pub noted: Option<Lsn>,
 }
 

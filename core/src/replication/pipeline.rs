@@ -76,7 +76,8 @@ impl Stream {
         if first.is_piece() && first.first == 0 {
             self.cover(first.commit_lsn); // All before it is recorded: who waits for that need not wait for its end.
         }
-        let suspect = self.tenure.suspect && outside.noted != Some(first.commit_lsn);
+        // Once in a life, whatever becomes of the answer: each count stands for an end.
+        let suspect = self.tenure.suspect && outside.noted.replace(first.commit_lsn) != Some(first.commit_lsn);
         let page = Arc::new(page);
         if !outside.holds(Safeguard::RecordBeforeAnnounce) {
             self.announce_early(&page, outside);
@@ -147,12 +148,12 @@ impl Stream {
             }
         };
         match fenced(reply) {
-            Ok(attempts) if attempts >= outside.config.attempts_max => {
+            // Not at each attempt from there on: whoever has mended the cause and starts again has as many as before.
+            Ok(attempts) if attempts > 0 && attempts.is_multiple_of(outside.config.attempts_max.max(1)) => {
                 Err(Interrupted::Halted(self.poisoned(&page, attempts)))
             }
             // A failure may hide a count: counting again could halt for nothing, and going on at worst tries once more.
             Ok(_) | Err(Interrupted::Failed(_)) => {
-                outside.noted = Some(page.through.position.commit_lsn);
                 self.ask_job(Job::Record(page), outside);
                 Ok(())
             }

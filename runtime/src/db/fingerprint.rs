@@ -19,6 +19,7 @@ pub(super) async fn read(client: &Client, publication: &str) -> Result<Fingerpri
             oid: row.get(1),
             relfilenode: row.get(2),
             definitions: row.get(8),
+            membership: row.get(9),
             columns,
             key: row.get(4),
             defaults: row.get(5),
@@ -28,12 +29,24 @@ pub(super) async fn read(client: &Client, publication: &str) -> Result<Fingerpri
     Ok(fingerprints.collect())
 }
 
+/// What makes `pg_class c` a table of publication `$1`: the publication itself, and its entries for the table and its schema, or for
+/// those of which it is a partition. An entry that is made again is another. (Entries for schemas, which Postgres 14 does not have, are
+/// found by what they depend on.)
+const MEMBERSHIP: &str = "(select (b.oid::bigint + coalesce((select sum(m.oid::bigint) \
+       from (select c.oid as relid union select a.relid from pg_partition_ancestors(c.oid) a) x join pg_class k on k.oid = x.relid \
+       cross join lateral (select r.oid from pg_publication_rel r where r.prpubid = b.oid and r.prrelid = k.oid \
+         union all select d.objid from pg_depend d join pg_depend e on (e.classid, e.objid) = (d.classid, d.objid) \
+           where d.classid = to_regclass('pg_catalog.pg_publication_namespace') \
+             and d.refclassid = 'pg_namespace'::regclass and d.refobjid = k.relnamespace \
+             and e.refclassid = 'pg_publication'::regclass and e.refobjid = b.oid) m), 0))::bigint \
+     from pg_publication b where b.pubname = $1)";
+
 /// Of a type: an enum's labels, a composite's attributes; of a column: the value that rows from before it was added have.
 fn sql() -> String {
     format!(
         "select n.nspname || '.' || c.relname, c.oid, c.relfilenode, columns.texts, {KEY}, columns.defaults, p.of->>'rowfilter', \
            case c.relkind when 'p' then (select string_agg(l.oid || ':' || l.relfilenode, ',' order by l.oid) \
-             from pg_partition_tree(c.oid) x join pg_class l on l.oid = x.relid where x.isleaf) end, columns.definitions \
+             from pg_partition_tree(c.oid) x join pg_class l on l.oid = x.relid where x.isleaf) end, columns.definitions, {MEMBERSHIP} \
          from {PUBLISHED} \
          cross join lateral (select \
              coalesce(array_agg(format('%s %s(%s)', a.attname, a.atttypid, a.atttypmod) \

@@ -6,13 +6,12 @@
 
 use super::{Checked, Promise, broken};
 use crate::plan::Plan;
-use crate::postgres::{Postgres, default_of};
+use crate::postgres::{Alteration, Postgres, default_of};
 use dormouse_core::change::{Change, Page, Relation, Scope};
 use dormouse_core::position::{Era, Lsn, Waypoint};
 use dormouse_core::row::{Row, Value};
 use dormouse_core::store::Tables;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 /// A row's columns by name, in their order.
 type Columns<'a> = Vec<(&'a str, Value<'a>)>;
@@ -49,11 +48,11 @@ impl Naive {
         // An alteration that follows the commit may or may not be seen yet.
         let mut states = 0;
         let mut difference = difference(&shown, &rows);
-        for relation in &later {
+        for alteration in &later {
             if difference.is_none() {
                 break;
             }
-            alter(&mut rows, relation);
+            alter(&mut rows, alteration, scope);
             states += 1;
             difference = self::difference(&shown, &rows);
         }
@@ -71,9 +70,9 @@ impl Naive {
     /// When they do not: then the model itself is wrong.
     pub fn model(&self, postgres: &Postgres) -> Checked {
         let (mut rows, later, _) = replay(postgres, &Scope::All, Lsn(u64::MAX));
-        later.iter().for_each(|relation| alter(&mut rows, relation));
+        later.iter().for_each(|alteration| alter(&mut rows, alteration, &Scope::All));
         let mut held = Rows::new();
-        for table in 0..postgres.tables() {
+        for table in (0..postgres.tables()).filter(|table| postgres.is_published(*table)) {
             let (Some(relation), Some(visible)) = (postgres.relation(table), postgres.visible_rows(table)) else {
                 continue;
             };
@@ -146,25 +145,25 @@ impl Naive {
 }
 
 /// What the log leads to at a place; the alterations that follow its last commit; and how many stand before that.
-fn replay<'a>(postgres: &'a Postgres, scope: &Scope, through: Lsn) -> (Rows<'a>, Vec<&'a Arc<Relation>>, u32) {
+fn replay<'a>(postgres: &'a Postgres, scope: &Scope, through: Lsn) -> (Rows<'a>, Vec<&'a Alteration>, u32) {
     let mut rows = Rows::new();
     let mut alterations = postgres.alterations().iter().peekable();
     let (mut before, mut commits) = (0, 0);
     for (n, commit) in postgres.commits().iter().enumerate().take_while(|(_, commit)| commit.commit_lsn <= through) {
-        while let Some((_, relation)) = alterations.next_if(|(commits, _)| *commits <= n) {
+        while let Some((_, alteration)) = alterations.next_if(|(commits, _)| *commits <= n) {
             before += 1;
-            alter(&mut rows, relation);
+            alter(&mut rows, alteration, scope);
         }
         commits = n + 1;
         for decoded in commit.changes.iter().filter(|decoded| scope.includes(&decoded.relation)) {
             carry_out(&mut rows, &decoded.relation, &decoded.change);
         }
     }
-    while let Some((_, relation)) = alterations.next_if(|(before, _)| *before < commits) {
+    while let Some((_, alteration)) = alterations.next_if(|(before, _)| *before < commits) {
         before += 1;
-        alter(&mut rows, relation);
+        alter(&mut rows, alteration, scope);
     }
-    let later = alterations.take_while(|(before, _)| *before == commits).map(|(_, relation)| relation);
+    let later = alterations.take_while(|(before, _)| *before == commits).map(|(_, alteration)| alteration);
     (rows, later.collect(), before)
 }
 
@@ -191,8 +190,14 @@ fn carry_out<'a>(rows: &mut Rows<'a>, relation: &'a Relation, change: &'a Change
     }
 }
 
-/// `ADD COLUMN … DEFAULT`; of a shape that brings no column, the values became NULL.
-fn alter<'a>(rows: &mut Rows<'a>, relation: &'a Relation) {
+/// All rows as they are told; else `ADD COLUMN … DEFAULT`; of a shape that brings no column, the values became NULL.
+fn alter<'a>(rows: &mut Rows<'a>, alteration: &'a Alteration, scope: &Scope) {
+    let relation = &*alteration.relation;
+    if let Some(all) = alteration.rows.as_ref().filter(|_| scope.includes(relation)) {
+        rows.retain(|(schema, table, _), _| (*schema, *table) != (relation.schema.as_str(), relation.name.as_str()));
+        rows.extend(all.iter().map(|row| (key_of(relation, row), columns(relation, row).collect())));
+        return;
+    }
     let Some(added) = relation.columns.last() else { return };
     for ((schema, table, _), columns) in rows.iter_mut() {
         if (*schema, *table) == (relation.schema.as_str(), relation.name.as_str()) {
@@ -255,6 +260,7 @@ mod tests {
     use dormouse_core::session::BackfillId;
     use dormouse_core::store::{MemoryStore, StoreRequest};
     use dormouse_core::time::Timestamp;
+    use std::sync::Arc;
 
     fn naive() -> Naive {
         let world = World::new(1, Size::S, Safeguards::ALL, crate::log::Log::default());

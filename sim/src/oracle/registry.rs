@@ -43,6 +43,10 @@ impl Oracle {
             (Output::Unregister(ask), _) => {
                 self.is_own_epoch(&ask.question.client, ask.question.epoch)?;
                 let (client, was) = &before[0];
+                if self.honest(client).is_some() && !self.leavers.contains(client) {
+                    let event = format!("the registration of {client} is removed, which never asked for that");
+                    return broken(Promise::Durable, "unasked", event);
+                }
                 if let Some(was) = was.as_ref().filter(|was| was.epoch > ask.question.epoch)
                     && !postgres.registrations().contains_key(client)
                 {
@@ -54,6 +58,11 @@ impl Oracle {
             }
             _ => Ok(()),
         }
+    }
+
+    /// A client asks its hub to be forgotten.
+    pub fn wants_to_be_forgotten(&mut self, client: ClientId) {
+        self.leavers.insert(client);
     }
 
     /// An epoch is taken for what its client said when it greeted.

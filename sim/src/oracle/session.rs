@@ -22,6 +22,8 @@ pub struct Sent {
     told: BTreeSet<RelationId>,
     /// All that it told.
     known: BTreeSet<RelationId>,
+    /// Whether pages follow, so that a backfill must be told first.
+    on_pages: bool,
 }
 
 impl Sent {
@@ -32,7 +34,18 @@ impl Sent {
     pub fn sends(&mut self, message: &ServerMessage) -> Checked {
         self.is_told(message)?;
         match message {
-            ServerMessage::Page(page) => self.page(page),
+            ServerMessage::Welcome { from, .. } => {
+                self.on_pages = from.is_some();
+                Ok(())
+            }
+            ServerMessage::Page(page) => {
+                self.on_pages = true;
+                self.page(page)
+            }
+            ServerMessage::Chunk { .. } | ServerMessage::Seam { .. } if self.on_pages => {
+                let event = "everything is sent again, and the client was not told why".into();
+                broken(Promise::Complete, "resync told", event)
+            }
             ServerMessage::Chunk { backfill, n, .. } | ServerMessage::Seam { backfill, n, .. } => {
                 self.unstaged = true;
                 self.backfills(*backfill, *n)

@@ -152,6 +152,9 @@ impl Postgres {
             return Ok(Recorded::AlreadyAt { position: last, reference });
         }
         self.append_page(&ask.page, reference, ask.row_last)?;
+        if ask.page.through.position.is_boundary() {
+            self.unclean_ends = 0;
+        }
         Ok(Recorded::Recorded { reference })
     }
 

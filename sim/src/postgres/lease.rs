@@ -80,6 +80,8 @@ impl Postgres {
             return Ok(LeaseTaken::Held { holder: lease.holder.clone(), remaining: lease.expires.since(now) });
         }
         let clean = lease.clean;
+        self.unclean_ends += u32::from(!clean);
+        self.unclean_ends_most = self.unclean_ends.max(self.unclean_ends_most);
         let token = Token(lease.token.0 + 1);
         let taken = Lease { token, holder: ask.holder.clone(), expires: now + ask.ttl, clean: false, ..lease.clone() };
         self.lease = taken;
@@ -243,6 +245,12 @@ impl Postgres {
             None => (self.horizon()?, self.history.horizon_end()),
         };
         Some(Head { waypoint, covered: era.covered.max(end_lsn) })
+    }
+
+    /// How many holders of the lease ended, at most, without releasing it or recording a transaction.
+    #[must_use]
+    pub const fn unclean_ends_most(&self) -> u32 {
+        self.unclean_ends_most
     }
 
     /// The present era.

@@ -2,10 +2,9 @@
 
 use super::Postgres;
 use super::tables::alterations_in;
-use super::wal::{Commit, Expected, Sums, alterations};
-use dormouse_core::change::{Relation, Scope};
+use super::wal::{Alteration, Commit, Expected, Sums, alterations};
+use dormouse_core::change::Scope;
 use dormouse_core::position::{Era, Lsn, Waypoint};
-use std::sync::Arc;
 
 /// How a replica's content sum compares with the truth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,9 +74,9 @@ impl Postgres {
         self.noted_at(shown).is_some_and(|noted| noted < altered)
     }
 
-    /// The new shape of each table that was altered without a word in the stream, and how many commits stand before that.
+    /// What became of each table that was altered without a word in the stream, and how many commits stand before that.
     #[must_use]
-    pub fn alterations(&self) -> &[(usize, Arc<Relation>)] {
+    pub fn alterations(&self) -> &[(usize, Alteration)] {
         self.wal.alterations()
     }
 

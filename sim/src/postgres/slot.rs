@@ -1,6 +1,7 @@
 //! The replication slot and its stream: whole transactions in commit order, from what was confirmed.
 
-use super::{Postgres, pgoutput, tables, unavailable};
+use super::tables::Table;
+use super::{Postgres, pgoutput, unavailable};
 use bytes::Bytes;
 use dormouse_core::change::{Change, RelationId};
 use dormouse_core::fault::Failure;
@@ -31,7 +32,7 @@ pub(super) struct Stream {
     begun: bool,
     change: usize,
     /// The shape last sent of each table, by name.
-    shapes: BTreeMap<String, RelationId>,
+    pub(super) shapes: BTreeMap<String, RelationId>,
     /// The runtime's end of it, which knows the shapes that it was told.
     translator: Translator,
 }
@@ -108,7 +109,7 @@ impl Postgres {
         let (mut items, mut changes, mut bytes) = (Vec::new(), 0, 0);
         while let Some(commit) = self.wal.commits().get(*at) {
             if !std::mem::replace(begun, true) {
-                pgoutput::begin(commit, odd, |message| hear(translator, message, &mut items))?;
+                pgoutput::begin(commit, odd, |message| hear(translator, message, &self.tables, &mut items))?;
             }
             while let Some(decoded) = commit.changes.get(*change) {
                 if changes >= ask.changes_max.max(1) || bytes >= ask.bytes_max.max(1) as usize {
@@ -118,7 +119,9 @@ impl Postgres {
                 let shape = shapes.get(&decoded.relation.name);
                 if shape != Some(&decoded.relation.id) {
                     shapes.insert(decoded.relation.name.clone(), decoded.relation.id);
-                    pgoutput::relation(table, &decoded.relation, |message| hear(translator, message, &mut items))?;
+                    pgoutput::relation(table, &decoded.relation, |message| {
+                        hear(translator, message, &self.tables, &mut items)
+                    })?;
                 }
                 if let Change::Truncate { .. } = decoded.change {
                     // One statement names all that it empties, and their shapes stand before it.
@@ -128,11 +131,13 @@ impl Postgres {
                     for next in &together {
                         let (table, id) = (pgoutput::table_of(&next.relation, &self.tables), next.relation.id);
                         if shapes.insert(next.relation.name.clone(), id) != Some(id) {
-                            pgoutput::relation(table, &next.relation, |message| hear(translator, message, &mut items))?;
+                            pgoutput::relation(table, &next.relation, |message| {
+                                hear(translator, message, &self.tables, &mut items)
+                            })?;
                         }
                     }
                     let oids = together.iter().map(|next| pgoutput::table_of(&next.relation, &self.tables).oid());
-                    hear(translator, &pgoutput::truncate(oids), &mut items)?;
+                    hear(translator, &pgoutput::truncate(oids), &self.tables, &mut items)?;
                     for next in &together {
                         shapes.remove(&next.relation.name); // Postgres forgets that it told the shape, and tells it again.
                     }
@@ -140,11 +145,11 @@ impl Postgres {
                         (changes + u32::try_from(together.len()).unwrap_or(u32::MAX), *change + together.len());
                     continue;
                 }
-                hear(translator, &pgoutput::change(table, decoded), &mut items)?;
+                hear(translator, &pgoutput::change(table, decoded), &self.tables, &mut items)?;
                 (changes, bytes) = (changes + 1, bytes + decoded.change.weight());
                 *change += 1;
             }
-            hear(translator, &pgoutput::commit(commit), &mut items)?;
+            hear(translator, &pgoutput::commit(commit), &self.tables, &mut items)?;
             (*at, *begun, *change) = (*at + 1, false, 0);
         }
         Ok(items)
@@ -197,9 +202,16 @@ impl Postgres {
 }
 
 /// What the runtime does with a message: it asks the catalogue for the key where the stream does not tell it, and translates.
-fn hear(translator: &mut Translator, message: &Bytes, items: &mut Vec<SourceItem>) -> Result<(), Failure> {
-    if let Some(oid) = Translator::needs_keys(message) {
-        translator.set_keys(oid, vec![tables::KEY.into()]);
+fn hear(
+    translator: &mut Translator,
+    message: &Bytes,
+    tables: &[Table],
+    items: &mut Vec<SourceItem>,
+) -> Result<(), Failure> {
+    if let Some(oid) = Translator::needs_keys(message)
+        && let Some(table) = tables.iter().find(|table| table.oid() == oid)
+    {
+        translator.set_keys(oid, table.keys());
     }
     let refused = |why| Failure::Refused(format!("the stream could not be decoded ({why})"));
     translator.translate(message, items).map_err(refused)

@@ -77,7 +77,9 @@ impl Postgres {
         if ask.await_era_start && snapshot.xmin < x0 {
             return Ok(SnapshotBegun::Answered(SnapshotTaken::EraStarting));
         }
-        let locked: Vec<_> = (0..self.tables.len()).filter(|n| ask.scope.includes(&self.tables[*n].relation)).collect();
+        let locked: Vec<_> = (0..self.tables.len())
+            .filter(|n| self.tables[*n].published && ask.scope.includes(&self.tables[*n].relation))
+            .collect();
         if locked.iter().any(|n| self.tables[*n].exclusive.is_some()) {
             return unavailable("canceling statement due to lock timeout");
         }
@@ -191,7 +193,8 @@ impl Postgres {
     /// The tables that a scope names and that are not published.
     pub(super) fn unknown_tables(&self, scope: &Scope) -> Vec<String> {
         let Scope::Tables(names) = scope else { return Vec::new() };
-        let known = |name: &String| self.tables.iter().any(|table| table.relation.full_name() == *name);
+        let known =
+            |name: &String| self.tables.iter().any(|table| table.published && table.relation.full_name() == *name);
         names.iter().filter(|name| !known(name)).cloned().collect()
     }
 }

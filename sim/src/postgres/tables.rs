@@ -1,6 +1,6 @@
 //! The application's tables: shapes, visible rows, locks, fingerprints.
 
-use super::wal::{Sums, TABLES_MAX};
+use super::wal::{Alteration, Sums, TABLES_MAX};
 use super::{Config, Postgres, TxId, WriteError, types};
 use dormouse_core::change::{Column, Relation};
 use dormouse_core::limits::VALUE_BYTES_MAX;
@@ -17,26 +17,32 @@ const COLUMNS: usize = 3;
 /// Which of them is large.
 pub(super) const LARGE: usize = COLUMNS - 1;
 /// Which of them is the value.
-const VALUE: usize = 1;
+pub(super) const VALUE: usize = 1;
 /// The name of the key.
 pub(super) const KEY: &str = "id";
 /// What the names of columns begin with that were added later.
 const ADDED: &str = "added";
 /// A default that a rewrite leaves behind, by which rewrites are counted. No machine takes a default for more than it is.
 const REWRITTEN: &str = "rewritten ";
+/// The same for all alterations, where tables are replaced: what counts its own may be gone.
+const ALTERED: &str = "altered ";
 /// Of so many values in a world of odd shapes one is larger than may travel.
 const ONE_IS_OVERSIZED: u64 = 128;
 
 #[derive(Debug, Clone)]
 pub(super) struct Table {
-    oid: u32,
+    pub(super) oid: u32,
     /// Whether its replica identity is FULL.
-    full: bool,
+    pub(super) full: bool,
+    /// Whether it is published.
+    pub(super) published: bool,
+    /// Another number each time it is put into the publication.
+    pub(super) membership: i64,
     /// Of a table with columns of odd types, and values over the limit: what decides which.
     odd: Option<u64>,
     relfilenode: u32,
     /// Another one after each change of a column.
-    definitions: i64,
+    pub(super) definitions: i64,
     /// How often it was rewritten with the same columns.
     rewritten: u32,
     pub(super) relation: Arc<Relation>,
@@ -69,6 +75,8 @@ impl Table {
         Self {
             oid,
             full: odd & 1 == 1,
+            published: true,
+            membership: 1,
             odd: config.odd_shapes.then_some(odd),
             relfilenode: oid,
             definitions: 0,
@@ -116,9 +124,14 @@ impl Table {
         Row::of(row.values().enumerate().map(|(n, value)| if n == LARGE { Value::Unchanged } else { value }))
     }
 
-    /// The key columns' values.
-    pub(super) fn key(key: u64) -> Row {
-        Row::of([Value::Text(&key.to_string())])
+    /// Whether somebody holds a lock on it that an alteration would wait for.
+    pub(super) fn is_locked(&self) -> bool {
+        !self.writers.is_empty() || self.exclusive.is_some() || self.readers > 0
+    }
+
+    /// The key columns' names.
+    pub(super) fn keys(&self) -> Vec<String> {
+        self.relation.columns.iter().filter(|column| column.key).map(|column| column.name.clone()).collect()
     }
 
     pub(super) fn hash(&self, row: &Row) -> u128 {
@@ -148,14 +161,16 @@ impl Table {
         row.finish()
     }
 
-    fn fingerprint(&self) -> TableFingerprint {
+    fn fingerprint(&self, altered: Option<usize>) -> TableFingerprint {
+        let rewritten = (0..self.rewritten).map(|n| format!("{REWRITTEN}{n}"));
         TableFingerprint {
             oid: self.oid,
             relfilenode: self.relfilenode,
             definitions: self.definitions,
+            membership: self.membership,
             columns: self.relation.columns.iter().map(|c| [&c.name, " ", &c.type_name].concat()).collect(),
-            key: vec![KEY.into()],
-            defaults: (0..self.rewritten).map(|n| format!("{REWRITTEN}{n}")).collect(),
+            key: self.keys(),
+            defaults: rewritten.chain(altered.map(|count| format!("{ALTERED}{count}"))).collect(),
         }
     }
 }
@@ -167,7 +182,7 @@ impl Postgres {
     /// While another transaction or a snapshot holds a lock on the table.
     pub fn alter_table(&mut self, table: usize, rewrite: bool) -> Result<(), WriteError> {
         let altered = self.tables.get_mut(table).ok_or(WriteError::NoSuchTable)?;
-        if !altered.writers.is_empty() || altered.exclusive.is_some() || altered.readers > 0 {
+        if altered.is_locked() || !altered.published {
             return Err(WriteError::Locked);
         }
         let old = Arc::clone(&altered.relation);
@@ -193,7 +208,7 @@ impl Postgres {
         if rewrite {
             self.tables[table].stored_anew(xid);
         }
-        self.wal.alter(&delta, Arc::clone(&self.tables[table].relation));
+        self.wal.alter(&delta, Alteration { relation: Arc::clone(&self.tables[table].relation), rows: None });
         Ok(())
     }
 
@@ -204,7 +219,7 @@ impl Postgres {
     /// While another transaction or a snapshot holds a lock on the table.
     pub fn rewrite_table(&mut self, table: usize) -> Result<(), WriteError> {
         let altered = self.tables.get_mut(table).ok_or(WriteError::NoSuchTable)?;
-        if !altered.writers.is_empty() || altered.exclusive.is_some() || altered.readers > 0 {
+        if altered.is_locked() || !altered.published || altered.relation.columns[VALUE].key {
             return Err(WriteError::Locked);
         }
         let mut delta = Sums([0; TABLES_MAX]);
@@ -219,7 +234,7 @@ impl Postgres {
         let xid = self.own_write();
         self.tables[table].definitions += i64::try_from(xid.0 & 0xffff_ffff).expect("32 bits");
         self.tables[table].stored_anew(xid);
-        self.wal.alter(&delta, relation);
+        self.wal.alter(&delta, Alteration { relation, rows: None });
         Ok(())
     }
 
@@ -242,15 +257,20 @@ impl Postgres {
     }
 
     pub(super) fn fingerprints(&self) -> Fingerprints {
-        self.tables.iter().map(|table| (table.relation.full_name(), table.fingerprint())).collect()
+        let altered = self.config.replaces.then_some(self.wal.alterations().len());
+        let published = self.tables.iter().filter(|table| table.published);
+        published.map(|table| (table.relation.full_name(), table.fingerprint(altered))).collect()
     }
 }
 
 /// How many alterations of tables these fingerprints know.
 pub(super) fn alterations_in(fingerprints: &Fingerprints) -> u32 {
+    let defaults = fingerprints.values().flat_map(|table| &table.defaults);
+    if let Some(all) = defaults.clone().find_map(|default| default.strip_prefix(ALTERED)) {
+        return all.parse().expect("a count");
+    }
     let added = fingerprints.values().flat_map(|table| &table.columns).filter(|column| column.starts_with(ADDED));
-    let rewritten = fingerprints.values().map(|table| table.defaults.len()).sum::<usize>();
-    u32::try_from(added.count() + rewritten).expect("runs are short")
+    u32::try_from(added.count() + defaults.count()).expect("runs are short")
 }
 
 fn column(name: &str, (type_oid, type_name): (u32, &str), key: bool) -> Column {

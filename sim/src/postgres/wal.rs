@@ -79,14 +79,23 @@ pub struct Commit {
     pub expected: Expected,
 }
 
+/// What became of a table without a word in the stream.
+#[derive(Debug, Clone)]
+pub struct Alteration {
+    /// Its shape since.
+    pub relation: Arc<Relation>,
+    /// Its rows since, where those of before do not tell: all of them.
+    pub rows: Option<Arc<[Row]>>,
+}
+
 #[derive(Debug, Clone)]
 pub(super) struct Wal {
     insert: Lsn,
     flushed: Lsn,
     base: Expected,
     commits: Vec<Commit>,
-    /// The new shape of each table that was altered, and how many commits stand before that.
-    alterations: Vec<(usize, Arc<Relation>)>,
+    /// What became of each table that was altered, and how many commits stand before that.
+    alterations: Vec<(usize, Alteration)>,
 }
 
 impl Wal {
@@ -156,15 +165,15 @@ impl Wal {
     }
 
     /// Notes that existing rows changed without a word in the stream.
-    pub(super) fn alter(&mut self, delta: &Sums, relation: Arc<Relation>) {
-        self.alterations.push((self.commits.len(), relation));
+    pub(super) fn alter(&mut self, delta: &Sums, alteration: Alteration) {
+        self.alterations.push((self.commits.len(), alteration));
         let last = self.commits.last_mut().map_or(&mut self.base, |commit| &mut commit.expected);
         let mut sums = *last.altered.last().unwrap_or(&last.sums);
         sums.add(delta);
         last.altered.push(sums);
     }
 
-    pub(super) fn alterations(&self) -> &[(usize, Arc<Relation>)] {
+    pub(super) fn alterations(&self) -> &[(usize, Alteration)] {
         &self.alterations
     }
 

@@ -134,6 +134,9 @@ impl Postgres {
             return Err(WriteError::Ended);
         }
         let table = self.tables.get(write.table()).ok_or(WriteError::NoSuchTable)?;
+        if !table.published {
+            return Err(WriteError::Locked); // What is written meanwhile, its publication does at once.
+        }
         // Nobody waits for a row that he does not see, unless it is his own that would be in its way.
         let seen = |key| current_row(transaction, table, write.table(), key).is_some();
         let sees_none = match write {
@@ -179,13 +182,14 @@ impl Postgres {
                 (Change::Insert { relation, row: row.clone() }, vec![(key, Some(row))])
             }
             Write::Update { key, value, large: true, .. } => {
-                current(key).ok_or(WriteError::NoSuchRow)?;
+                let old = current(key).ok_or(WriteError::NoSuchRow)?;
                 let row = table.row(key, value, self.config.large_bytes);
-                (Change::Update { relation, row: row.clone() }, vec![(key, Some(row))])
+                (table.updated(old, &row, row.clone()), vec![(key, Some(row))])
             }
             Write::Update { key, value, large: false, .. } => {
-                let row = Table::with(current(key).ok_or(WriteError::NoSuchRow)?, key, value);
-                (Change::Update { relation, row: table.told(&row) }, vec![(key, Some(row))])
+                let old = current(key).ok_or(WriteError::NoSuchRow)?;
+                let row = Table::with(old, key, value);
+                (table.updated(old, &row, table.told(&row)), vec![(key, Some(row))])
             }
             Write::Move { key, to, value, .. } => {
                 let old = current(key).ok_or(WriteError::NoSuchRow)?;
@@ -193,15 +197,27 @@ impl Postgres {
                     return Err(WriteError::RowExists);
                 }
                 let row = Table::with(old, to, value);
-                let told = Change::Move { relation, old_key: Table::key(key), row: table.told(&row) };
+                let told = table.updated(old, &row, table.told(&row));
                 (told, vec![(key, None), (to, Some(row))])
             }
             Write::Delete { key, .. } => {
-                current(key).ok_or(WriteError::NoSuchRow)?;
-                (Change::Delete { relation, key: Table::key(key) }, vec![(key, None)])
+                let old = current(key).ok_or(WriteError::NoSuchRow)?;
+                (Change::Delete { relation, key: table.relation.key_of(old) }, vec![(key, None)])
             }
             Write::Truncate { .. } => (Change::Truncate { relation }, Vec::new()),
         })
+    }
+}
+
+impl Table {
+    /// What the stream tells of a row that became another: its old key, where that has changed.
+    fn updated(&self, old: &Row, new: &Row, told: Row) -> Change {
+        let (relation, old_key) = (self.relation.id, self.relation.key_of(old));
+        if old_key == self.relation.key_of(new) {
+            Change::Update { relation, row: told }
+        } else {
+            Change::Move { relation, old_key, row: told }
+        }
     }
 }
 

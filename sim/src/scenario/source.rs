@@ -312,7 +312,13 @@ pub(super) const ALL: &[Scenario] = &[
         name: "poison-transaction",
         tells: "one transaction ends the process each time it is read",
         promises: &[Converges],
-        state: State::Waiting("worlds in which a replicator may halt"),
+        state: State::Held(Held {
+            noticed_by: "poison, halt, converges",
+            families: &[Family::Poison],
+            rules: &[on(Kind::PoisonTransaction, R0).when(|world, _| world.commits() >= 3)],
+            window: &[Probe::PoisonedHalt, Probe::PoisonMended],
+            ..HELD
+        }),
     },
     Scenario {
         name: "disk-full",

@@ -292,6 +292,7 @@ impl World {
         self.saw_asked(&question);
         let now = self.now;
         let before = self.oracle.registry_before(&self.postgres, &question);
+        self.lose_spool(hub, &question);
         let pg = &mut self.postgres;
         let input = match &question {
             Output::TakeEpoch(ask) => Input::EpochTaken(answer(ask.id, pg.ask_take_epoch(now, &ask.question))),

@@ -23,11 +23,15 @@ const FULL_US: &[u64] = &[0, 400_000, 1_500_000, 4_500_000];
 impl World {
     /// The disk fills up, until somebody makes space.
     pub(super) fn disk_faults(&mut self) {
+        let danger = (0..NODES).map(|node| self.danger(node)).max().unwrap_or(1);
+        self.fill_disk(Entity::Postgres, per_mille(10) * danger);
+    }
+
+    fn fill_disk(&mut self, by: Entity, weight: u32) {
         if !self.plan.has(Family::DiskFull) || self.disk_is_full() {
             return;
         }
-        let danger = (0..NODES).map(|node| self.danger(node)).max().unwrap_or(1);
-        let bucket = self.choose(Kind::DiskFull, Entity::Postgres, FULL_US.len() as u64, per_mille(10) * danger);
+        let bucket = self.choose(Kind::DiskFull, by, FULL_US.len() as u64, weight);
         if bucket == 0 {
             return;
         }
@@ -58,6 +62,9 @@ impl World {
         question: replication::Output,
         answered: bool,
     ) {
+        if matches!(question, replication::Output::RecordPage(_)) && self.is_mid_transaction() {
+            self.fill_disk(Entity::Replication(node), per_mille(20)); // A later piece is what no disk has been asked for yet.
+        }
         if !self.disk_refuses_replication(node, &question) {
             return self.replication_asks(node, life, question, answered);
         }

@@ -180,6 +180,7 @@ impl World {
         if rewrite != 0 && self.postgres.rewrite_table((rewrite % 2) as usize).is_ok() {
             self.hit(Probe::SilentRewrite);
         }
+        self.replace_faults();
         if self.happens(Kind::ForeignWal, Entity::Postgres, per_mille(30)) {
             self.postgres.advance_wal(4_000);
         }

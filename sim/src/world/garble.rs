@@ -7,7 +7,7 @@ use super::connection::ToClient;
 use crate::chooser::{Kind, per_mille};
 use crate::entity::Entity;
 use crate::oracle::{Promise, follows};
-use crate::plan::Family;
+use crate::plan::{Family, QUEUE_MESSAGES};
 use crate::probe::Probe;
 use dormouse_core::change::Page;
 use dormouse_core::client;
@@ -47,6 +47,25 @@ impl World {
             way => message.map(|message| self.garbled(way, message)),
         };
         self.client_hears(client, life, hears(said));
+        self.flood(id);
+    }
+
+    /// A server that knows no window sends more than its client has room for, of what does no harm.
+    fn flood(&mut self, id: u64) {
+        let weight = if self.plan.has(Family::Garbled) { per_mille(10) } else { 0 };
+        let Some(connection) = self.network.connections.get(&id) else { return };
+        let (client, life, socket) = (connection.client, connection.client_life, connection.socket);
+        if !self.happens(Kind::Flood, Entity::Client(client), weight) {
+            return;
+        }
+        self.hit(Probe::Flooded);
+        for relation in std::iter::repeat_n(self.postgres.relation(0).cloned(), QUEUE_MESSAGES + 2).flatten() {
+            self.client_hears(
+                client,
+                life,
+                client::Input::Received { socket, message: Ok(ServerMessage::Schema(relation)) },
+            );
+        }
     }
 
     /// What its host had read before the client closed the socket reaches the client afterwards, perhaps.

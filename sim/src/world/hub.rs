@@ -47,6 +47,8 @@ pub(super) struct HubHost {
     pub(super) unregistered: u64,
     /// How far its node's clock has jumped ahead.
     pub(super) ahead: Duration,
+    /// Its host comes to itself after a jump: what arrives is handled before the timers that are due.
+    pub(super) stalled_until: Timestamp,
     alarm_generation: u64,
     due: Option<Timestamp>,
     generation: u64,
@@ -205,7 +207,7 @@ impl World {
             self.broken(Entity::Hub(hub), &broken);
         }
         let host = &mut self.hubs[hub as usize];
-        if let Some(due) = due.map(|due| (due - host.ahead).max(self.now))
+        if let Some(due) = due.map(|due| (due - host.ahead).max(self.now).max(host.stalled_until))
             && host.due.is_none_or(|planned| due < planned)
         {
             host.due = Some(due); // A later deadline is noticed when the earlier one comes.

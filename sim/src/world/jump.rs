@@ -13,6 +13,9 @@ use std::time::Duration;
 /// How far: past the silences, past a minute, past a night, past every time-to-live.
 pub(super) const JUMP_US: &[u64] = &[0, 3_000_000, 60_000_000, 28_800_000_000, 259_200_000_000];
 
+/// How much later than what arrives the timers of a hub are handled that a jump made due.
+const STALLED: Duration = Duration::from_millis(20);
+
 impl World {
     /// What the clock of a client's host says.
     pub(super) fn client_now(&self, client: u8) -> Timestamp {
@@ -53,6 +56,7 @@ impl World {
                 self.after_replication(node);
                 for hub in (0..HUBS).filter(|_| node == 0) {
                     self.hubs[hub as usize].ahead += by;
+                    self.hubs[hub as usize].stalled_until = self.now + STALLED;
                     if self.hubs[hub as usize].machine.is_none() {
                         self.hit(Probe::ClockJumpedAsleep);
                     }

@@ -7,7 +7,7 @@ use crate::chooser::{Kind, per_mille};
 use crate::entity::Entity;
 use crate::log::{Draft, Link as Way, What};
 use crate::oracle::{Promise, Sent};
-use crate::plan::{Family, WINDOW_PAGES};
+use crate::plan::{Family, WINDOW_PAGES, client_id};
 use crate::probe::Probe;
 use dormouse_core::client::SocketId;
 use dormouse_core::hub::ClosedReason;
@@ -284,6 +284,9 @@ impl World {
                 self.passes_of(id, Kind::Greeted);
             }
             self.saw_frame(id, message);
+            if let (ClientMessage::Bye, Some(connection)) = (message, self.network.connections.get(&id)) {
+                self.oracle.wants_to_be_forgotten(client_id(connection.client));
+            }
             if let Some(connection) = self.network.connections.get_mut(&id) {
                 connection.ledger.hears(message);
             }

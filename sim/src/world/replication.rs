@@ -229,6 +229,9 @@ impl World {
     }
 
     fn crashes_before(&mut self, node: u8, output: &Output) -> bool {
+        if self.is_poisoned(node, output) {
+            return true;
+        }
         if !self.plan.has(Family::NodeCrash) {
             return false;
         }
@@ -275,7 +278,7 @@ impl World {
                 }
             }
             Output::Halt(halt) => {
-                self.violate_halt(node, &halt);
+                self.halted(node, &halt);
             }
             Output::Stopped => self.node_ends(node),
             Output::ReadSource(ask) => self.read_source(node, ask),

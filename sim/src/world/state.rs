@@ -12,7 +12,7 @@ impl World {
     pub(super) fn state_digest(&self) -> u128 {
         let mut state = State::new(self.now, &RENAMED);
         let queue: Vec<_> = self.queue.iter().collect();
-        let parts: [&dyn fmt::Debug; 13] = [
+        let parts: [&dyn fmt::Debug; 14] = [
             &queue,
             &self.postgres,
             &self.replications,
@@ -24,6 +24,7 @@ impl World {
             &self.quiet,
             &self.window,
             &self.disk_full_until,
+            &self.poison,
             &self.held,
             &self.copy,
         ];

@@ -64,11 +64,11 @@ fn another_seed_is_another_run() {
 #[test]
 fn most_of_what_can_happen_happens_soon() {
     let mut probes = Probes::default();
-    for seed in 1_000..1_300 {
+    for seed in 1_000..1_500 {
         probes.add(&run(seed).probes);
     }
     let unhit: Vec<_> = probes.unhit().map(Probe::words).collect();
-    assert!(unhit.len() <= 7, "never reached in 300 seeds: {unhit:?}");
+    assert!(unhit.len() <= 8, "never reached in 500 seeds: {unhit:?}");
 }
 
 #[test]

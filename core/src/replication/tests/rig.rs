@@ -267,8 +267,15 @@ pub fn ms(ms: u64) -> Fact {
 
 pub fn tables(columns: &[&str]) -> Fingerprints {
     let columns = columns.iter().map(|&column| column.into()).collect();
-    let table =
-        TableFingerprint { oid: 1, relfilenode: 1, definitions: 1, columns, key: vec!["id".into()], defaults: vec![] };
+    let table = TableFingerprint {
+        oid: 1,
+        relfilenode: 1,
+        definitions: 1,
+        membership: 1,
+        columns,
+        key: vec!["id".into()],
+        defaults: vec![],
+    };
     BTreeMap::from([("public.t".into(), table)])
 }
 

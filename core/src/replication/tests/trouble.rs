@@ -200,6 +200,25 @@ fn a_transaction_that_ended_the_process_before_halts_by_name() {
 }
 
 #[test]
+fn a_start_after_such_a_halt_tries_the_transaction_again() {
+    let mut rig = Rig::new(small());
+    rig.run(&start(false));
+    rig.forget();
+    rig.run(&with_shape(vec![read(&[transaction(0x20, 1)]), Fact::Noted(done(4))]));
+    rig.expect(&expect![[r#"
+        Read: shape t/1
+          inspect tables
+          read source
+        Tables
+        Read: begin 0/20, change, commit 0/28
+          note attempt at 0/20
+          read source
+        Noted(Ok(Done(4)))
+          record [0/8..0/20: 0/20(1)]
+    "#]]);
+}
+
+#[test]
 fn an_attempt_is_counted_once_in_a_life() {
     let mut rig = Rig::new(small());
     rig.run(&start(false));

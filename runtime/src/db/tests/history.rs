@@ -171,7 +171,15 @@ async fn a_transaction_finished_by_another_process_is_weighed() {
 
 fn fingerprint(column: &str) -> TableFingerprint {
     let columns = vec![column.into()];
-    TableFingerprint { oid: 1, relfilenode: 2, definitions: 3, columns, key: Vec::new(), defaults: Vec::new() }
+    TableFingerprint {
+        oid: 1,
+        relfilenode: 2,
+        definitions: 3,
+        membership: 4,
+        columns,
+        key: Vec::new(),
+        defaults: Vec::new(),
+    }
 }
 
 #[tokio::test]

@@ -118,6 +118,40 @@ async fn selections_are_honoured_and_unfit_publications_refused() {
 }
 
 #[tokio::test]
+async fn a_table_that_was_out_of_the_publication_for_a_while_shows_in_its_fingerprint() {
+    let world = World::new(
+        "create schema apart; create table t (id int primary key); create table apart.u (id int primary key)",
+    )
+    .await;
+    let own = Selection::Publication("own".into());
+    let database = crate::db::Config::new(world.cluster.url()).with_selection(own);
+    let database = crate::db::Database::connect(database).await.expect("connects");
+    world.sql("create publication own for table t, tables in schema apart").await;
+    let token = world.token().await;
+    let inspect = async || done(database.inspect_tables(InspectTables { token }).await.expect("answers"));
+    let mut before = inspect().await;
+    for (change, alters) in [
+        ("insert into t values (1); analyze t", None),
+        (
+            "alter publication own drop table t; insert into t values (2); alter publication own add table t",
+            Some("public.t"),
+        ),
+        ("alter publication own set table t, tables in schema apart", None),
+        (
+            "alter publication own drop tables in schema apart; alter publication own add tables in schema apart",
+            Some("apart.u"),
+        ),
+        ("drop publication own; create publication own for table t, tables in schema apart", Some("apart.u")),
+    ] {
+        world.sql(change).await;
+        let after = inspect().await;
+        let why = alters.map(|table| format!("{table} was taken out of the publication and put back"));
+        assert_eq!(alters_existing_rows(&before, &after), why, "{change}");
+        before = after;
+    }
+}
+
+#[tokio::test]
 async fn settings_that_cannot_serve_are_refused_with_a_remedy() {
     let world = World::with(&[("wal_level", "replica")], "", |config| config).await;
     let token = world.token().await;
