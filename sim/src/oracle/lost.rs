@@ -12,6 +12,9 @@ use dormouse_core::xid::Xid;
 pub(super) struct Lost {
     commits: Vec<(Lsn, Xid, CommitTime)>,
     eras: Vec<Era>,
+    /// The end of what was kept at the last restore, be it in the copy's history or not yet. Who was handed something that is gone was
+    /// handed all before this.
+    pub(super) kept_end: Option<Waypoint>,
 }
 
 impl Oracle {
@@ -21,16 +24,15 @@ impl Oracle {
         let gone = was.commits()[kept..].iter().map(|commit| (commit.commit_lsn, commit.xid, commit.committed_at));
         self.lost.commits.extend(gone);
         self.lost.eras.extend(was.eras().filter(|era| is.eras().all(|kept| kept != *era)));
-        // A thin client that lets the server remember its place goes on from what the copy says. Who was handed something that is
-        // gone was handed all that is kept before, be it in the copy's history or not yet.
-        let all_kept = is.head().map(|head| {
+        self.lost.kept_end = is.head().map(|head| {
             let last = is.commits().last().map_or(Position::ZERO, |commit| Position::after(commit.commit_lsn));
             Waypoint { position: head.position().max(last), ..head.waypoint }
         });
         for client in 0..self.clients.len() {
             self.clients[client].greeted = Lsn::ZERO;
+            // A thin client that lets the server remember its place goes on from what the copy says.
             if self.clients[client].thin.is_some_and(|mark| self.is_lost(&mark)) {
-                self.clients[client].thin = all_kept;
+                self.clients[client].thin = self.lost.kept_end;
             }
         }
         (self.recorded, self.piece) = (None, None);

@@ -137,9 +137,10 @@ impl Oracle {
     pub fn thin_backfilled(&mut self, postgres: &Postgres, client: u8, at: &Waypoint, sum: u128) -> Checked {
         self.note_held(client as usize, at);
         let lost = self.is_lost(at);
-        let is_old = |mark: Waypoint| mark.era != at.era || mark.position < at.position || self.is_lost(&mark);
+        let end = if lost { self.lost.kept_end.unwrap_or(*at) } else { *at };
+        let is_old = |mark: Waypoint| mark.era != end.era || mark.position < end.position || self.is_lost(&mark);
         if self.clients[client as usize].thin.is_none_or(is_old) {
-            self.clients[client as usize].thin = Some(*at);
+            self.clients[client as usize].thin = Some(end);
         }
         if lost {
             return Ok(());

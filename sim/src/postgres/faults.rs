@@ -74,12 +74,15 @@ impl Postgres {
 
     /// It becomes again what it was when the copy was made, as after a crash. Returns what it was.
     ///
-    /// Numbers by which the world names its transactions, streams and spools go on: they are the world's.
+    /// Numbers by which the world names its transactions, streams and spools go on: they are the world's. So does what somebody who
+    /// goes on may have been told before.
     pub fn restore(&mut self, copy: &Self) -> Self {
         let lost = std::mem::replace(self, copy.clone());
         (self.restores, self.started) = (lost.restores + 1, lost.started);
         self.transactions_begun = lost.transactions_begun;
         self.streams_started = lost.streams_started;
+        self.unclean_ends_most = self.unclean_ends_most.max(lost.unclean_ends_most);
+        self.replaced_rows |= lost.replaced_rows;
         self.spools().collect::<Vec<_>>().into_iter().for_each(|id| self.drop_spool(id));
         self.spools.taken = lost.spools.taken;
         self.crash();
