@@ -152,7 +152,7 @@ impl Stream {
             Ok(attempts) if attempts > 0 && attempts.is_multiple_of(outside.config.attempts_max.max(1)) => {
                 Err(Interrupted::Halted(self.poisoned(&page, attempts)))
             }
-            // A failure may hide a count: counting again could halt for nothing, and going on at worst tries once more.
+            // A failure may hide a count: counting again could halt for nothing, and going on at worst has as many tries again.
             Ok(_) | Err(Interrupted::Failed(_)) => {
                 self.ask_job(Job::Record(page), outside);
                 Ok(())

@@ -2,6 +2,7 @@
 
 use super::tables::VALUE;
 use super::wal::{Alteration, Sums, TABLES_MAX};
+use super::xids::low_half;
 use super::{Postgres, WriteError};
 use dormouse_core::change::Relation;
 use dormouse_core::row::Value;
@@ -19,7 +20,7 @@ impl Postgres {
         let created = &mut self.tables[table];
         created.rows.clear();
         created.oid += u32::try_from(TABLES_MAX).expect("a few");
-        created.definitions += i64::try_from(xid.0 & 0xffff_ffff).expect("32 bits");
+        created.definitions += low_half(xid);
         created.stored_anew(xid);
         self.replaced_rows = true;
         self.became(table, before);
@@ -43,7 +44,7 @@ impl Postgres {
         let mut columns = keyed.relation.columns.clone();
         columns[VALUE].key = true;
         keyed.relation = Arc::new(Relation::new(keyed.relation.schema.clone(), keyed.relation.name.clone(), columns));
-        keyed.definitions += i64::try_from(xid.0 & 0xffff_ffff).expect("32 bits");
+        keyed.definitions += low_half(xid);
         self.became(table, before);
         Ok(())
     }
@@ -74,7 +75,7 @@ impl Postgres {
         let xid = self.own_write();
         let published = &mut self.tables[table];
         published.published = true;
-        published.membership = i64::try_from(xid.0 & 0xffff_ffff).expect("32 bits");
+        published.membership = low_half(xid);
         if emptied {
             published.rows.clear();
         }

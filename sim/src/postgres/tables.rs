@@ -1,6 +1,7 @@
 //! The application's tables: shapes, visible rows, locks, fingerprints.
 
 use super::wal::{Alteration, Sums, TABLES_MAX};
+use super::xids::low_half;
 use super::{Config, Postgres, TxId, WriteError, types};
 use dormouse_core::change::{Column, Relation};
 use dormouse_core::limits::VALUE_BYTES_MAX;
@@ -204,7 +205,7 @@ impl Postgres {
             *row = new;
         }
         let xid = self.own_write();
-        self.tables[table].definitions += i64::try_from(xid.0 & 0xffff_ffff).expect("32 bits");
+        self.tables[table].definitions += low_half(xid);
         if rewrite {
             self.tables[table].stored_anew(xid);
         }
@@ -232,7 +233,7 @@ impl Postgres {
         altered.rewritten += 1;
         let relation = Arc::clone(&altered.relation);
         let xid = self.own_write();
-        self.tables[table].definitions += i64::try_from(xid.0 & 0xffff_ffff).expect("32 bits");
+        self.tables[table].definitions += low_half(xid);
         self.tables[table].stored_anew(xid);
         self.wal.alter(&delta, Alteration { relation, rows: None });
         Ok(())

@@ -49,6 +49,11 @@ impl Xids {
     }
 }
 
+/// The low half of an id, which stands for what its transaction made in the catalogue: Postgres' rows and files have such numbers.
+pub(super) const fn low_half(xid: Xid) -> i64 {
+    (xid.0 & 0xffff_ffff).cast_signed()
+}
+
 /// Postgres gives out no id whose low half is 0, 1 or 2.
 const fn normal(xid: u64) -> u64 {
     if xid & 0xffff_ffff < 3 { xid & !0xffff_ffff | 3 } else { xid }

@@ -10,7 +10,7 @@ use dormouse_core::fault::Halt;
 use dormouse_core::position::Lsn;
 use dormouse_core::replication::Output;
 
-/// What can hide a count from the replicator that asks for it: then it goes on, and tries once more.
+/// What can hide a count from the replicator that asks for it: then it goes on, at worst for as many tries again.
 const HIDING: &[Family] = &[
     Family::NodeCrash,
     Family::Drain,

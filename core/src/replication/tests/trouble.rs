@@ -159,12 +159,18 @@ fn after_an_unclean_end_the_first_transaction_is_counted() {
     "#]]);
 }
 
-#[test]
-fn an_attempt_whose_count_is_unknown_goes_on() {
+/// A replicator whose forerunner ended uncleanly: how the count of its first attempt is answered.
+fn after_an_unclean_end(count: Result<Fenced<u32>, Failure>) -> Rig {
     let mut rig = Rig::new(small());
     rig.run(&start(false));
     rig.forget();
-    rig.run(&with_shape(vec![read(&[transaction(0x20, 1)]), Fact::Noted(unavailable())]));
+    rig.run(&with_shape(vec![read(&[transaction(0x20, 1)]), Fact::Noted(count)]));
+    rig
+}
+
+#[test]
+fn an_attempt_whose_count_is_unknown_goes_on() {
+    let mut rig = after_an_unclean_end(unavailable());
     rig.expect(&expect![[r#"
         Read: shape t/1
           inspect tables
@@ -180,10 +186,7 @@ fn an_attempt_whose_count_is_unknown_goes_on() {
 
 #[test]
 fn a_transaction_that_ended_the_process_before_halts_by_name() {
-    let mut rig = Rig::new(small());
-    rig.run(&start(false));
-    rig.forget();
-    rig.run(&with_shape(vec![read(&[transaction(0x20, 1)]), Fact::Noted(done(3))]));
+    let mut rig = after_an_unclean_end(done(3));
     rig.expect(&expect![[r#"
         Read: shape t/1
           inspect tables
@@ -201,10 +204,7 @@ fn a_transaction_that_ended_the_process_before_halts_by_name() {
 
 #[test]
 fn a_start_after_such_a_halt_tries_the_transaction_again() {
-    let mut rig = Rig::new(small());
-    rig.run(&start(false));
-    rig.forget();
-    rig.run(&with_shape(vec![read(&[transaction(0x20, 1)]), Fact::Noted(done(4))]));
+    let mut rig = after_an_unclean_end(done(4));
     rig.expect(&expect![[r#"
         Read: shape t/1
           inspect tables
