@@ -128,6 +128,7 @@ impl PollSource {
 impl Source for PollSource {
     async fn start(&self, _: StartStream) -> Result<(), Failure> {
         self.stop().await;
+        self.undecodable.give_up(&self.database).await?;
         let mut open = self.open.lock().await;
         let closing = CancellationToken::new();
         *self.closing.lock().unwrap_or_else(PoisonError::into_inner) = closing.clone();
@@ -164,7 +165,7 @@ impl Source for PollSource {
             Err(why) => {
                 closing.cancel();
                 *slot = None; // Its items are told again by the next.
-                self.undecodable.failed(&self.database, &why).await?;
+                self.undecodable.failed(&why);
                 Err(why)
             }
         }

@@ -199,6 +199,7 @@ pub(super) async fn try_connection(target: &Target) -> Result<(), Failure> {
 impl Source for StreamSource {
     async fn start(&self, q: StartStream) -> Result<(), Failure> {
         self.stop().await;
+        self.undecodable.give_up(&self.database).await?;
         let mut open = self.open.lock().await;
         let closing = CancellationToken::new();
         *self.closing.lock().unwrap_or_else(PoisonError::into_inner) = closing.clone();
@@ -223,7 +224,7 @@ impl Source for StreamSource {
             }
             Err(why) => {
                 *slot = None; // Its items are sent again by the next.
-                self.undecodable.failed(&self.database, &why).await?;
+                self.undecodable.failed(&why);
                 Err(why)
             }
         }

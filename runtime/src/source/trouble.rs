@@ -45,15 +45,24 @@ impl Undecodable {
         self.0.store(0, Ordering::Relaxed);
     }
 
-    /// The stream failed; drops the slot when it failed like this too often.
-    pub(super) async fn failed(&self, database: &Database, failure: &Failure) -> Result<(), Failure> {
-        let is_internal = sqlstate(failure.reason()).is_some_and(|code| code.starts_with("XX"));
-        if !is_internal || self.0.fetch_add(1, Ordering::Relaxed) + 1 < UNDECODABLE_MAX {
+    /// The source failed.
+    pub(super) fn failed(&self, failure: &Failure) {
+        if sqlstate(failure.reason()).is_some_and(|code| code.starts_with("XX")) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Drops the slot, and fails, when decoding failed too often.
+    ///
+    /// It belongs where the source is started, which is never given up half-way as a read is.
+    pub(super) async fn give_up(&self, database: &Database) -> Result<(), Failure> {
+        if self.0.load(Ordering::Relaxed) < UNDECODABLE_MAX {
             return Ok(());
         }
-        tracing::error!(why = failure.reason(), "Postgres cannot decode this slot's WAL: a new slot begins a new era");
+        tracing::error!("Postgres cannot decode this slot's WAL: a new slot begins a new era");
+        database.drop_slot().await?;
         self.decoded();
-        database.drop_slot().await
+        Err(Failure::Unavailable("the slot could not be decoded and was dropped".into()))
     }
 }
 
