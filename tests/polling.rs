@@ -48,6 +48,11 @@ async fn commits_become_visible_in_another_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_slot_that_postgres_cannot_decode_is_made_anew() {
+    seam::undecodable(POLL).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_commit_that_is_not_visible_comes_with_the_next_that_is() {
     let site = Site::start_with(ITEMS, &[], POLL).await;
     let early = site.live_client("early").await;

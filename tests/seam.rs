@@ -166,3 +166,53 @@ async fn a_server_starts_on_a_busy_database() {
     writers.stop().await;
     site.verify().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slot_that_postgres_cannot_decode_is_made_anew() {
+    undecodable(&[]).await;
+}
+
+/// Through the source that `serve` asks for.
+///
+/// A table is truncated by `second` after the slot's first look at what runs, and another transaction writes before `second`
+/// commits: whoever decodes again from the first look goes on with what was known at that write, does not know the table's
+/// new file, and fails at the first row in it, for ever.
+pub async fn undecodable(serve: &[&str]) {
+    let mut site = Site::start_with(&format!("{ITEMS}; create table other (id int primary key)"), &[], serve).await;
+    site.server.kill();
+    let sql = site.sql().await;
+    let drop = "select count(pg_drop_replication_slot(slot_name)) from pg_replication_slots";
+    eventually("the slot is gone", async || sql.query_one(drop, &[]).await.is_ok()).await;
+    let (first, second, third) = (site.sql().await, site.sql().await, site.sql().await);
+    first.batch_execute("begin; select txid_current()").await.expect("begins");
+    site.server.launch().expect("starts");
+    let waits = "select count(*) from pg_locks where locktype = 'transactionid' and not granted and transactionid = $1::text::xid";
+    let xid = async |of: &tokio_postgres::Client| -> String {
+        of.query_one("select txid_current()::text", &[]).await.expect("answers").get(0)
+    };
+    let is_awaited = async |xid: &String| {
+        eventually("the slot waits for the transaction", async || {
+            sql.query_one(waits, &[xid]).await.is_ok_and(|row| row.get::<_, i64>(0) > 0)
+        })
+        .await;
+    };
+    is_awaited(&xid(&first).await).await;
+    second.batch_execute("begin; truncate item").await.expect("truncates");
+    let younger = xid(&second).await;
+    first.batch_execute("commit").await.expect("commits");
+    is_awaited(&younger).await;
+    third.batch_execute("begin; insert into other values (1)").await.expect("writes");
+    second.batch_execute("insert into item values (3, 'new'); commit").await.expect("commits");
+    let made = "select count(confirmed_flush_lsn) from pg_replication_slots";
+    eventually("the slot is made", async || sql.query_one(made, &[]).await.is_ok_and(|row| row.get::<_, i64>(0) == 1))
+        .await;
+    third.batch_execute("commit").await.expect("commits");
+    site.server.await_open().await.expect("opens");
+    let client = site.live_client("early").await;
+    site.execute("insert into item values (4, 'newer')").await;
+    holds(&client, "public.item", &["3|new", "4|newer"]).await;
+    site.verify().await;
+    let log = site.server.log();
+    assert!(log.contains("could not map filenode"), "the slot could be decoded: {log}");
+    assert_eq!(log.matches("a new slot begins a new era").count(), 1, "{log}");
+}
