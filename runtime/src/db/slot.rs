@@ -7,7 +7,15 @@ use dormouse_core::fault::Failure;
 use dormouse_core::position::Lsn;
 use dormouse_core::replication::{CreateSlot, Fenced, InspectSource, InspectTables, SourceState};
 use dormouse_core::source::{Fingerprints, SlotState};
+use std::time::{Duration, Instant};
 use tokio_postgres::types::PgLsn;
+
+/// How long the creation of a slot may wait for the transactions that run, at each of its two waits.
+const CREATE_MAX: Duration = Duration::from_secs(600);
+/// How often it is looked whether they have ended.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// Changes the catalogue and leaves no trace, by a right that every role has.
+const CHANGE_CATALOGUE: &str = "select lo_unlink(lo_create(0))";
 
 impl Database {
     /// Answers [`InspectSource`].
@@ -59,16 +67,45 @@ impl Database {
         }
         self.drop_slot().await?;
         let client = self.pool().dedicated().await?;
-        client.batch_execute("set statement_timeout = '10min'").await.map_err(failure::of)?;
+        client
+            .batch_execute(&format!("set statement_timeout = {}", CREATE_MAX.as_millis()))
+            .await
+            .map_err(failure::of)?;
         tracing::info!(slot = self.slot_name(), "creating the slot, which waits for the transactions that run now");
         let sql = "select lsn from pg_create_logical_replication_slot($1, 'pgoutput')";
         client.query_one(sql, &[&self.slot_name()]).await.map_err(failure::of)?;
+        self.leave_what_is_unsure(&client).await?;
         let slot = self.slot().await?;
         if !self.is_newest(q.token).await? {
             return Ok(Fenced::Superseded);
         }
         let slot = slot.ok_or_else(|| Failure::Unavailable("the slot vanished as soon as it was created".into()))?;
         Ok(Fenced::Done(slot.confirmed))
+    }
+
+    /// Moves a new slot past everything that Postgres may decode by an outdated catalogue.
+    ///
+    /// While a slot waits for transactions, its decoder keeps the catalogue that it knew at the first write it met. What was
+    /// truncated, published or altered at that time and committed before the slot was ready stays unknown to it until the next
+    /// change of the catalogue commits: rows fail to be decoded, or are left out in silence. So one such change is made here,
+    /// all that may have written before it is waited for, and the slot begins after that.
+    async fn leave_what_is_unsure(&self, client: &tokio_postgres::Client) -> Result<(), Failure> {
+        client.execute(CHANGE_CATALOGUE, &[]).await.map_err(failure::of)?;
+        let row = client.query_one("select pg_current_xact_id()::text", &[]).await.map_err(failure::of)?;
+        let younger: &str = row.get(0);
+        let ended = "select pg_snapshot_xmin(pg_current_snapshot()) >= $1::text::xid8";
+        let deadline = Instant::now() + CREATE_MAX;
+        while !client.query_one(ended, &[&younger]).await.map_err(failure::of)?.get::<_, bool>(0) {
+            if Instant::now() > deadline {
+                return Err(Failure::Unavailable("the slot waits for a transaction that does not end".into()));
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        // Its commit flushes theirs: a slot is moved no further than what is flushed.
+        client.execute(CHANGE_CATALOGUE, &[]).await.map_err(failure::of)?;
+        let sql = "select from pg_replication_slot_advance($1, pg_current_wal_flush_lsn())";
+        client.execute(sql, &[&self.slot_name()]).await.map_err(failure::of)?;
+        Ok(())
     }
 
     /// Ends a walsender of ours that still holds the slot. Returns whether one did.
@@ -133,7 +170,7 @@ impl Database {
                     return Ok(());
                 }
                 Err(why) if patience == 0 || !ended => return Err(why),
-                Err(_) => tokio::time::sleep(std::time::Duration::from_millis(patience)).await,
+                Err(_) => tokio::time::sleep(Duration::from_millis(patience)).await,
             }
         }
         Ok(())
