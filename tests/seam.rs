@@ -2,7 +2,9 @@
 //!
 //! A standby that never comes keeps a commit waiting: its record is in the WAL and is decoded, while no new snapshot sees it.
 
-use crate::support::{Site, eventually, holds};
+use crate::support::site::connect;
+use crate::support::{Site, call, eventually, holds};
+use dormouse_runtime::demo::cluster::Cluster;
 use std::time::Duration;
 
 const ITEMS: &str = "create table item (id int primary key, name text); insert into item values (1, 'old'), (2, 'old')";
@@ -128,7 +130,7 @@ async fn first_syncs_under_load_are_exact() {
         .map(|writer| {
             let (url, stopped) = (url.clone(), stopped.clone());
             tokio::spawn(async move {
-                let sql = crate::support::site::connect(&url).await;
+                let sql = connect(&url).await;
                 let mut n = writer;
                 while !*stopped.borrow() {
                     n += 7;
@@ -150,12 +152,11 @@ async fn first_syncs_under_load_are_exact() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_starts_on_a_busy_database() {
-    use dormouse_runtime::demo::cluster::Cluster;
     use dormouse_runtime::demo::workload::{Writers, prepare};
     let cluster = Cluster::start().unwrap_or_else(|error| panic!("{error}"));
     prepare(&cluster.url(), 500).await.expect("prepared");
     let writers = Writers::start(&cluster.url(), rand::random(), 500);
-    let sql = crate::support::site::connect(&cluster.url()).await;
+    let sql = connect(&cluster.url()).await;
     eventually("the writers are at work", async || {
         sql.query_one("select count(*) from ledger", &[]).await.is_ok_and(|row| row.get::<_, i64>(0) > 20)
     })
@@ -172,7 +173,6 @@ async fn a_server_starts_on_a_busy_database() {
 /// The table is changed after the slot's first look at what runs, and another transaction writes before that commits: whoever
 /// decodes again from the first look goes on with what was known at that write.
 async fn change_unseen(url: &str, create: impl AsyncFnOnce(), change: &str) {
-    use crate::support::site::connect;
     let (sql, first, second, third) = (connect(url).await, connect(url).await, connect(url).await, connect(url).await);
     let is_awaited = async |of: &tokio_postgres::Client| {
         let xid = of.query_one("select txid_current()::text", &[]).await.expect("answers");
@@ -227,15 +227,23 @@ async fn what_changes_while_a_slot_is_made_is_known_to_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_changed_while_a_slot_was_made_by_hand_is_known_to_it() {
+    let (cluster, _) = made_by_hand("alter table item add column n int default 7").await;
+    let site = Site::serve(cluster, &[]).await;
+    let client = site.live_client("early").await;
+    site.execute("insert into item values (4, 'newer', 5)").await;
+    holds(&client, "public.item", &["1|old|7", "2|old|7", "4|newer|5"]).await;
+    site.verify().await;
+    assert!(!site.server.log().contains("creating the slot"), "it is adopted");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_slot_that_postgres_cannot_decode_is_made_anew() {
     undecodable(&[]).await;
 }
 
-/// Through the source that `serve` asks for: a slot that was made by hand, which fails at the first row of a truncated table,
-/// for ever.
-pub async fn undecodable(serve: &[&str]) {
-    use crate::support::{call, site::connect};
-    use dormouse_runtime::demo::cluster::Cluster;
+/// A database with a slot for a server that has not been there yet, whose decoder does not know of `change`.
+async fn made_by_hand(change: &str) -> (Cluster, tokio_postgres::Client) {
     let cluster = Cluster::start().unwrap_or_else(|error| panic!("{error}"));
     let (url, sql) = (cluster.url(), connect(&cluster.url()).await);
     sql.batch_execute(&format!("{ITEMS}; {OTHER}")).await.expect("the preparation is valid SQL");
@@ -248,11 +256,16 @@ pub async fn undecodable(serve: &[&str]) {
         let create = format!("select pg_create_logical_replication_slot('{slot}', 'pgoutput')");
         tokio::spawn(async move { by_hand.batch_execute(&create).await.expect("it is made") });
     };
-    change_unseen(&url, create, "truncate item").await;
+    change_unseen(&url, create, change).await;
+    (cluster, sql)
+}
 
+/// Through the source that `serve` asks for: such a slot fails at a row of a truncated table, for ever.
+pub async fn undecodable(serve: &[&str]) {
+    let (cluster, sql) = made_by_hand("truncate item").await;
+    sql.batch_execute("insert into item values (4, 'newer')").await.expect("commits");
     let site = Site::serve(cluster, serve).await;
     let client = site.live_client("early").await;
-    site.execute("insert into item values (4, 'newer')").await;
     holds(&client, "public.item", &["4|newer"]).await;
     site.verify().await;
     let log = site.server.log();

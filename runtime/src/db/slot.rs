@@ -14,6 +14,9 @@ use tokio_postgres::types::PgLsn;
 const CREATE_MAX: Duration = Duration::from_secs(600);
 /// How often it is looked whether they have ended.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// Whether a slot that is there would be adopted. It may be unsure (see `leave_what_is_unsure`): whoever made it may have been
+/// killed before it was moved.
+const NO_ERA: &str = "select not exists (select from dormouse.era)";
 /// Changes the catalogue and leaves no trace, by a right that every role has.
 const CHANGE_CATALOGUE: &str = "select lo_unlink(lo_create(0))";
 
@@ -37,6 +40,9 @@ impl Database {
         let row = client.query_one(&format!("select {EVIDENCE}"), &[]).await.map_err(failure::of)?;
         let evidence = catalogue::evidence(&row, 0);
         let slot = self.slot().await?;
+        if slot.is_some() && client.query_one(NO_ERA, &[]).await.map_err(failure::of)?.get(0) {
+            client.execute(CHANGE_CATALOGUE, &[]).await.map_err(failure::of)?;
+        }
         let fingerprints = fingerprint::read(&client, &self.publication()).await?;
         if fingerprints.is_empty() {
             tracing::warn!("no table is published: nothing will be synced until there is one with a key");
