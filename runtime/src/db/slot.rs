@@ -14,8 +14,8 @@ use tokio_postgres::types::PgLsn;
 const CREATE_MAX: Duration = Duration::from_secs(600);
 /// How often it is looked whether they have ended.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// Whether a slot that is there would be adopted. It may be unsure (see `leave_what_is_unsure`): whoever made it may have been
-/// killed before it was moved.
+/// Whether a slot that is there would be adopted for the first era: `dormouse setup` made it, or a server that was killed before
+/// it had moved it, so it may be unsure (see `leave_what_is_unsure`).
 const NO_ERA: &str = "select not exists (select from dormouse.era)";
 /// Changes the catalogue and leaves no trace, by a right that every role has.
 const CHANGE_CATALOGUE: &str = "select lo_unlink(lo_create(0))";
