@@ -3,6 +3,7 @@
 mod follows;
 mod lost;
 mod naive;
+mod needless;
 mod registry;
 mod replica;
 mod server;
@@ -24,7 +25,7 @@ use dormouse_core::position::{Era, Lsn, Position, Waypoint};
 use dormouse_core::session::{ClientId, Epoch};
 use dormouse_core::time::Timestamp;
 use dormouse_core::wire::{Hello, Resume, ServerMessage};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -104,8 +105,8 @@ pub struct Oracle {
     numbers: BTreeMap<ClientId, usize>,
     /// To whom each epoch was given.
     epochs: BTreeMap<Epoch, ClientId>,
-    /// Who has ever asked to be forgotten.
-    leavers: BTreeSet<ClientId>,
+    /// Who has ever asked to be forgotten, and the newest epoch that they had then: what came later stays.
+    leavers: BTreeMap<ClientId, Epoch>,
     honest: usize,
     /// What was recorded last: a complete transaction, or how far the pieces of one reach.
     recorded: Option<(Era, Lsn)>,
@@ -123,7 +124,7 @@ impl Oracle {
                 .collect(),
             numbers: (0..plan.clients()).map(|client| (client_id(client), client as usize)).collect(),
             epochs: BTreeMap::new(),
-            leavers: BTreeSet::new(),
+            leavers: BTreeMap::new(),
             honest: plan.size.clients() as usize,
             recorded: None,
             piece: None,

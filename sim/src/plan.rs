@@ -161,6 +161,8 @@ families! {
     Replaces = 49 of 8,
     /// A transaction ends the process that records it, each time.
     Poison = 50 of 12,
+    /// Windows hold more pages than are counted one by one, and credentials outlast registrations.
+    Roomy = 51 of 8,
 }
 
 /// Which families are on.
@@ -383,7 +385,7 @@ impl Plan {
             snapshot_retry: Duration::from_millis(100),
             backoff_first: Duration::from_millis(20),
             backoff_most: Duration::from_secs(1),
-            window_pages: WINDOW_PAGES,
+            window_pages: self.window_pages(),
             window_bytes: WINDOW_BYTES,
             window_chunks: CHUNKS,
             page_changes_max,
@@ -396,6 +398,12 @@ impl Plan {
         }
     }
 
+    /// How many pages of a session may be on their way.
+    #[must_use]
+    pub const fn window_pages(&self) -> u32 {
+        if self.has(Family::Roomy) { ROOMY_PAGES } else { WINDOW_PAGES }
+    }
+
     /// A client's settings.
     #[must_use]
     pub fn client(&self, client: u8) -> client::Config {
@@ -405,7 +413,7 @@ impl Plan {
             mode: if self.is_thin(client) { Mode::Thin } else { Mode::Replica },
             seed: self.seed ^ u64::from(client) << 16,
             ack_every: Duration::from_millis(150),
-            window_pages: 4,
+            window_pages: self.window_pages() as usize,
             window_chunks: 3,
             backoff_first: Duration::from_millis(20),
             backoff_most: Duration::from_secs(1),
@@ -431,6 +439,8 @@ pub const RECORDED_BYTES: u32 = 64 * 1024;
 pub const PAGE_BYTES: u32 = 4 * 1024;
 /// How many pages of a session may be on their way.
 pub const WINDOW_PAGES: u32 = 4;
+/// The same where there is room: runs of two pages are counted as one.
+pub const ROOMY_PAGES: u32 = 16;
 /// How many chunks of a session may be on their way.
 pub const CHUNKS: u32 = 3;
 /// A session's window.

@@ -12,14 +12,23 @@ use dormouse_core::xid::Xid;
 pub(super) struct Lost {
     commits: Vec<(Lsn, Xid, CommitTime)>,
     eras: Vec<Era>,
+    restored: bool,
     /// The end of what was kept at the last restore, be it in the copy's history or not yet. Who was handed something that is gone was
     /// handed all before this.
     pub(super) kept_end: Option<Waypoint>,
 }
 
+impl Lost {
+    /// Whether the database was never restored.
+    pub(super) const fn is_nothing(&self) -> bool {
+        !self.restored
+    }
+}
+
 impl Oracle {
     /// The database became what it was before. What was visible at greetings may be gone, and history may be written anew.
     pub fn restored(&mut self, was: &Postgres, is: &Postgres) {
+        self.lost.restored = true;
         let kept = is.commits().len();
         let gone = was.commits()[kept..].iter().map(|commit| (commit.commit_lsn, commit.xid, commit.committed_at));
         self.lost.commits.extend(gone);

@@ -43,8 +43,9 @@ impl Oracle {
             (Output::Unregister(ask), _) => {
                 self.is_own_epoch(&ask.question.client, ask.question.epoch)?;
                 let (client, was) = &before[0];
-                if self.honest(client).is_some() && !self.leavers.contains(client) {
-                    let event = format!("the registration of {client} is removed, which never asked for that");
+                let left = self.leavers.get(client).is_some_and(|newest| ask.question.epoch <= *newest);
+                if self.honest(client).is_some() && !left {
+                    let event = format!("the registration of {client} is removed, which did not ask for that");
                     return broken(Promise::Durable, "unasked", event);
                 }
                 if let Some(was) = was.as_ref().filter(|was| was.epoch > ask.question.epoch)
@@ -62,7 +63,8 @@ impl Oracle {
 
     /// A client asks its hub to be forgotten.
     pub fn wants_to_be_forgotten(&mut self, client: ClientId) {
-        self.leavers.insert(client);
+        let newest = self.epochs.iter().rev().find(|(_, owner)| **owner == client).map(|(epoch, _)| *epoch);
+        self.leavers.insert(client, newest.unwrap_or_default());
     }
 
     /// An epoch is taken for what its client said when it greeted.

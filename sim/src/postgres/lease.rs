@@ -268,7 +268,8 @@ impl Postgres {
     /// The oldest place from which history can be read: the last that was pruned, or the era's start.
     ///
     /// The era's start is the boundary just below the slot's confirmed LSN, for a commit record may begin exactly there.
-    pub(super) fn horizon(&self) -> Option<Waypoint> {
+    #[must_use]
+    pub fn horizon(&self) -> Option<Waypoint> {
         match self.history.horizon_row() {
             Some((commit_lsn, row)) => self.waypoint(commit_lsn, row.xid, row.committed_at),
             None => {

@@ -46,6 +46,8 @@ pub(super) struct ClientHost {
     wants_credential: bool,
     /// Whether its application gave it one since it dialled, or since the server found one good: then it may come back with that.
     credential_came: bool,
+    /// It was given another credential after it had greeted, and has not shown it yet.
+    owes_credential: bool,
     /// Whether the last message was a welcome, which tells of the credential with which it dialled.
     welcomed: bool,
 }
@@ -106,12 +108,14 @@ impl World {
             _ => None,
         };
         let came = self.clients[client as usize].credential_came;
+        let provided = matches!(input, Input::CredentialProvided { .. });
         self.clients[client as usize].welcomed =
             matches!(input, Input::Received { message: Ok(ServerMessage::Welcome { .. }), .. });
         self.clients[client as usize].credential_came |= matches!(input, Input::CredentialProvided { .. });
         let Some(machine) = &mut self.clients[client as usize].machine else { return };
         let was = machine.phase();
         machine.handle(now, input);
+        let greeted = !matches!(was, ClientPhase::Offline | ClientPhase::Connecting);
         let late = machine.poll_timeout().is_none_or(|due| due.since(now) > AWAY_MAX);
         // One that had given that connection up does not hear what it says any more, and waits for another reason.
         let ended = was != ClientPhase::Offline && machine.phase() == ClientPhase::Offline;
@@ -119,8 +123,14 @@ impl World {
             let event = format!("a healthy server restarts, and its client waits for more than {AWAY_MAX:?}");
             self.violate(Promise::Converges, "going away", Entity::Client(client), event);
         }
-        self.clients[client as usize].wants_credential = false;
+        let host = &mut self.clients[client as usize];
+        (host.wants_credential, host.owes_credential) = (false, provided && greeted);
         self.pump_client(client);
+        let host = &mut self.clients[client as usize];
+        if std::mem::take(&mut host.owes_credential) && host.machine.is_some() {
+            let event = "it was given another credential after it had greeted, and does not show it".into();
+            self.violate(Promise::Converges, "renewal shown", Entity::Client(client), event);
+        }
         let host = &self.clients[client as usize];
         let helpless = !host.wants_credential && !came;
         if fault == Some(FaultCode::Expired) && ended && host.machine.is_some() && helpless {
@@ -188,6 +198,7 @@ impl World {
                 self.send_to_server(id, message);
             }
             Output::SendCredential { socket } => {
+                self.clients[client as usize].owes_credential = false;
                 if let Some(id) = self.network.of_client(client, life, socket) {
                     self.send_to_server(id, ClientMessage::Credential(Secret::new(&token(client))));
                 }

@@ -97,6 +97,11 @@ impl Connection {
         self.weights.iter().filter(|(_, weight)| *weight > 0).count()
     }
 
+    /// Whether both sides hold it and hear each other.
+    pub(super) const fn is_sound(&self) -> bool {
+        self.client_open && self.server_open && !self.to_client.dark && !self.to_server.dark
+    }
+
     /// Whether neither side holds it any more.
     pub(super) fn gone(&self) -> bool {
         !self.server_open && !self.client_open

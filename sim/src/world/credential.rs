@@ -13,6 +13,8 @@ use std::time::Duration;
 
 /// How long credentials are good: the first never runs out.
 const CREDENTIAL_US: &[u64] = &[0, 3_000, 300_000, 1_200_000, 3_500_000];
+/// How much longer where some outlast a registration.
+const ROOMY_CREDENTIALS: u64 = 6;
 
 impl World {
     /// When the credential that a client shows runs out; most never do.
@@ -20,7 +22,8 @@ impl World {
         let weight = if self.plan.has(Family::Credentials) { per_mille(500) } else { 0 };
         let bucket = self.choose(Kind::CredentialEnds, Entity::Client(client), CREDENTIAL_US.len() as u64, weight);
         let micros = CREDENTIAL_US[usize::try_from(bucket).unwrap_or(0)];
-        (bucket != 0).then(|| self.now + Duration::from_micros(micros))
+        let longer = if self.plan.has(Family::Roomy) { ROOMY_CREDENTIALS } else { 1 };
+        (bucket != 0).then(|| self.now + Duration::from_micros(micros * longer))
     }
 
     /// What the server's host does with a greeting: it judges the credential, which reaches no machine.

@@ -51,13 +51,13 @@ impl World {
         self.delay(Kind::AnswerLatency, entity, ANSWER_US, weight)
     }
 
-    fn fate(&mut self, entity: Entity, dangerous: bool) -> Fate {
+    fn fate(&mut self, entity: Entity, dangerous: bool, rare: u32) -> Fate {
         let weight = match (self.plan.has(Family::Questions), dangerous) {
             (false, _) => 0,
             (true, false) => per_mille(15),
             (true, true) => per_mille(60),
         };
-        let danger = if let Entity::Replication(node) = entity { self.danger(node).min(8) } else { 1 };
+        let danger = if let Entity::Replication(node) = entity { self.danger(node).min(8) } else { rare };
         match self.choose(Kind::QuestionFate, entity, 4, weight * danger) {
             0 => Fate::Answered,
             1 => Fate::Fails,
@@ -73,7 +73,7 @@ impl World {
         self.doing = names::of_replication(&question);
         let is_append = matches!(question, replication::Output::RecordPage(_));
         let asked = self.may_ask(node);
-        let fate = if asked { self.fate(entity, is_append) } else { Fate::Fails };
+        let fate = if asked { self.fate(entity, is_append, 1) } else { Fate::Fails };
         let to = if asked { self.question_latency(entity) } else { self.noticed_after(node) };
         let failed = |world: &mut Self, after: Duration, question: &replication::Output| {
             let input = replication_failure(question, "the database connection was lost");
@@ -250,11 +250,15 @@ impl World {
         let life = self.hubs[hub as usize].life;
         self.doing = names::of_hub(&question);
         self.saw_asking(hub, &question);
+        self.judge_asking(hub, &question);
+        self.hubs[hub as usize].open += u64::from(!matches!(question, hub::Output::ReadHead(_)));
         let dangerous = matches!(question, hub::Output::SavePositions(_) | hub::Output::Unregister(_));
         // Copies of snapshots lie on the host's own disk.
         let is_local = matches!(question, hub::Output::ReadChunk(_));
         let asked = is_local || self.may_ask(0);
-        let fate = if asked { self.fate(entity, dangerous) } else { Fate::Fails };
+        // Few removals are asked for, and what is tried again may come after the client has come back.
+        let rare = if matches!(question, hub::Output::Unregister(_)) { 4 } else { 1 };
+        let fate = if asked { self.fate(entity, dangerous, rare) } else { Fate::Fails };
         let to = if asked { self.question_latency(entity) } else { self.noticed_after(0) };
         let failed = |world: &mut Self, after: Duration, question: &hub::Output| {
             if let Some(input) = hub_failure(question, "the database connection was lost") {

@@ -30,6 +30,7 @@ impl World {
         self.plan_in(EVERY, Event::Faults);
         self.doing = "";
         self.judge_spools();
+        self.judge_renewals();
         self.server_faults();
         self.database_faults();
         self.connection_faults();

@@ -1,5 +1,6 @@
 //! The hosts of the hubs: they keep the sockets and attachments while a hub sleeps, and rebuild it when something happens.
 
+use super::judge::Read;
 use super::{CHECK_ALL_EVERY, Event, Spins, World, names};
 use crate::chooser::{Kind, per_mille};
 use crate::entity::Entity;
@@ -43,6 +44,12 @@ pub(super) struct HubHost {
     /// Those of which it heard, and since when no session uses the oldest of them.
     pub(super) heard: Vec<SpoolId>,
     pub(super) unused: Option<(SpoolId, Timestamp)>,
+    /// What it read last, how often in a row, and since when.
+    pub(super) repeats: Option<(Read, u32, Timestamp)>,
+    /// When it last asked for registrations to be renewed.
+    pub(super) renewed: Timestamp,
+    /// How many questions of this life are not answered, those for the head left out: a woken hub reads that again.
+    pub(super) open: u64,
     /// How many registrations it asked to be removed.
     pub(super) unregistered: u64,
     /// How far its node's clock has jumped ahead.
@@ -108,6 +115,9 @@ impl World {
         let stale = life != host.life;
         if stale {
             self.hit(Probe::StaleAnswer);
+        } else if !matches!(input, Input::HeadRead(_)) {
+            let host = &mut self.hubs[hub as usize];
+            host.open = host.open.saturating_sub(1);
         }
         if let Input::SnapshotTaken(answer) = &input
             && let Ok(SnapshotTaken::Spooled(spool)) = &answer.reply
@@ -287,6 +297,7 @@ impl World {
         self.chooser.passes(Kind::Slept, Entity::Hub(hub));
         host.reads.clear();
         host.heard.clear();
+        (host.open, host.repeats) = (0, None);
         host.slept_at = self.postgres.head().map(|head| head.position()).unwrap_or_default();
         for spool in std::mem::take(&mut host.spools) {
             self.postgres.drop_spool(spool);
@@ -297,8 +308,11 @@ impl World {
         match output {
             Output::Send { to, message } => {
                 self.note_message(&message);
-                if let ServerMessage::Resync { .. } = &*message {
+                if let ServerMessage::Resync { reason } = &*message {
                     self.hubs[hub as usize].resynced = self.now;
+                    if let Recipients::One(session) = &to {
+                        self.judge_resync(hub, *session, *reason);
+                    }
                 }
                 match to {
                     Recipients::One(session) => self.send_to_session(hub, session, &message),
@@ -414,6 +428,7 @@ impl World {
             self.violate(Promise::Converges, "hibernates", Entity::Hub(hub), event);
         }
         self.judge_alarm(hub, alarm);
+        self.judge_asleep(hub);
         self.note_sleep(hub);
         self.drop_hub(hub);
         let host = &mut self.hubs[hub as usize];

@@ -4,12 +4,28 @@ use super::World;
 use crate::entity::{Entity, HUBS};
 use crate::oracle::Promise;
 use crate::plan::Family;
-use dormouse_core::fault::FaultCode;
+use dormouse_core::fault::{FaultCode, ResyncReason};
+use dormouse_core::hub::{Output, SpoolId};
+use dormouse_core::position::{Lsn, Position, Waypoint};
+use dormouse_core::session::{Attachment, SessionId};
 use dormouse_core::time::Timestamp;
 use std::time::Duration;
 
 /// How long a copy of a snapshot may be kept that nobody uses: some reuse, and some looks.
 const UNUSED_MAX: Duration = Duration::from_millis(2_500);
+
+/// So many times the same read is asked for within this time: more than by whoever waits between two tries.
+const REPEATS_MAX: u32 = 60;
+const REPEATS_WITHIN: Duration = Duration::from_millis(500);
+/// How long a hub may be awake without renewing anything when a registration ends: longer than the longest wait between two tries.
+const UNRENEWED_MAX: Duration = Duration::from_millis(2_500);
+
+/// What a hub reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Read {
+    Chunk(SpoolId, u32),
+    History(Position, Option<Lsn>),
+}
 
 impl World {
     /// Copies of snapshots that nobody uses are dropped soon, also by a hub that stays awake.
@@ -47,9 +63,85 @@ impl World {
             FaultCode::TooSlow if known && !jumps && !connection.ledger.awaits_client() => {
                 format!("client/{client} is told that it is too slow, and has answered all that it was sent")
             }
+            // Whose side of a connection nobody hears is noticed late, and a drain may have begun before.
+            FaultCode::Replaced | FaultCode::Expired | FaultCode::GoingAway => return,
+            // A socket on which nobody greeted was given up while it opened.
+            _ if self.is_at_rest() && connection.is_sound() && connection.attachment.is_some() => {
+                format!("client/{client} is told {code:?}, although nothing goes wrong any more")
+            }
             _ => return,
         };
         self.violate(Promise::Converges, "sent away", Entity::Hub(hub), event);
+    }
+
+    /// A hub tells a session that everything comes again: not without need.
+    pub(super) fn judge_resync(&mut self, hub: u8, session: SessionId, reason: ResyncReason) {
+        let Some(id) = self.network.of_session(hub, session) else { return };
+        let Some(connection) = self.network.connections.get(&id).filter(|connection| connection.client_open) else {
+            return;
+        };
+        let client = connection.client;
+        if self.plan.is_attacker(client) {
+            return;
+        }
+        let kept = connection.attachment.as_ref().and_then(|attachment| {
+            let Attachment { era, schema, position, .. } = **attachment;
+            position.map(|position| Waypoint { era, schema, ..position })
+        });
+        let verdict = self.oracle.resyncs(&self.postgres, client, kept, reason);
+        self.verdict(Entity::Hub(hub), verdict);
+    }
+
+    /// A hub asks something: it does not read the same again and again without a pause.
+    pub(super) fn judge_asking(&mut self, hub: u8, question: &Output) {
+        if self.chooser.is_exhaustive() {
+            return; // What is remembered here would only keep equal states apart.
+        }
+        let host = &mut self.hubs[hub as usize];
+        let read = match question {
+            Output::RenewRegistrations(_) => {
+                host.renewed = self.now;
+                return;
+            }
+            Output::ReadChunk(ask) => Read::Chunk(ask.question.spool, ask.question.n),
+            Output::ReadHistory(ask) => Read::History(ask.question.after, ask.question.until),
+            _ => return,
+        };
+        let (count, since) = match host.repeats {
+            Some((last, count, since)) if last == read && self.now.since(since) < REPEATS_WITHIN => (count + 1, since),
+            _ => (1, self.now),
+        };
+        host.repeats = Some((read, count, since));
+        if count > REPEATS_MAX {
+            let event = format!("reads the same {count} times within {REPEATS_WITHIN:?}");
+            self.violate(Promise::Bounded, "repeats", Entity::Hub(hub), event);
+        }
+    }
+
+    /// A hub that is awake renews the registrations of its sessions in time, or tries.
+    pub(super) fn judge_renewals(&mut self) {
+        for hub in 0..HUBS {
+            let now = self.hub_now(hub);
+            let host = &self.hubs[hub as usize];
+            let awake = host.machine.is_some() && !self.chooser.is_exhaustive();
+            if !awake || self.now.since(host.renewed.max(host.born)) < UNRENEWED_MAX {
+                continue;
+            }
+            let kept = self.network.at_hub(hub).filter_map(|(_, connection)| connection.attachment.as_ref());
+            if let Some(ends) = kept.map(|attachment| attachment.expires_at).min().filter(|ends| *ends <= now) {
+                let event = format!("a registration ended at {ends:?}, and its hub did not try to renew it");
+                self.violate(Promise::Durable, "renewed", Entity::Hub(hub), event);
+            }
+        }
+    }
+
+    /// A hub hibernates: what it asked for others must have been answered.
+    pub(super) fn judge_asleep(&mut self, hub: u8) {
+        let open = self.hubs[hub as usize].open;
+        if open > 0 {
+            let event = format!("sleeps while {open} of its questions are not answered");
+            self.violate(Promise::Durable, "open questions", Entity::Hub(hub), event);
+        }
     }
 
     /// A hub sleeps until its alarm: nothing that it must do by itself may be due before that.

@@ -7,7 +7,7 @@ use crate::chooser::{Kind, per_mille};
 use crate::entity::Entity;
 use crate::log::{Draft, Link as Way, What};
 use crate::oracle::{Promise, Sent};
-use crate::plan::{Family, WINDOW_PAGES, client_id};
+use crate::plan::{Family, client_id};
 use crate::probe::Probe;
 use dormouse_core::client::SocketId;
 use dormouse_core::hub::ClosedReason;
@@ -166,7 +166,7 @@ impl World {
         }
         let stands = connection.attachment.as_ref().map(|attachment| (attachment.era, attachment.schema));
         let present = crate::oracle::of_session(stands, message);
-        let bounded = connection.ledger.sends(message);
+        let bounded = connection.ledger.sends(message, self.plan.window_pages());
         let allowed = self.oracle.allowed(self.now, connection.credential_until, message);
         let scoped = self.oracle.scoped(connection.client, message);
         let chained = self.oracle.sent(&mut connection.sent, message);
@@ -208,7 +208,7 @@ impl World {
         connection.to_client.frames.push_back(frame);
         connection.weights.push_back(weight);
         let at = connection.to_client.last;
-        if connection.pages() >= WINDOW_PAGES as usize {
+        if connection.pages() >= self.plan.window_pages() as usize {
             self.probes.hit(Probe::WindowFull);
         }
         self.queue.push(at, Event::Frame { connection: id, to_server: false });

@@ -85,6 +85,11 @@ impl World {
         self.plan_in(LOOK_EVERY, Event::Converged);
     }
 
+    /// Whether faults have stopped and everybody has come to rest.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.quiet.is_some_and(|quiet| quiet.converged.is_some())
+    }
+
     /// Where a client stands.
     pub(super) fn shown(&self, client: u8) -> Option<Waypoint> {
         match self.plan.is_thin(client) {
