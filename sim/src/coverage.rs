@@ -135,6 +135,7 @@ pub const fn concerns(kind: Kind) -> &'static [Class] {
         | Kind::LoseSpool
         | Kind::PoisonTransaction
         | Kind::Flood
+        | Kind::CommitApart
         | Kind::DownFor
         | Kind::SilentCrash
         | Kind::LoseStore

@@ -151,6 +151,8 @@ kinds! {
     PoisonTransaction = 70, "a transaction ends the process that records it, from now on:";
     /// More messages than a client has room for.
     Flood = 71, "more messages than there is room for, to";
+    /// The end of a transaction comes in a read of its own, after all of its changes.
+    CommitApart = 73, "a commit is read apart from its transaction's changes by";
     /// No choice, but a moment: a dial reaches the server.
     Dialled = 51, "a dial reaches the server from";
     /// A moment: a greeting reaches the hub.

@@ -151,6 +151,7 @@ probes! {
     SpoolLost: "copy of a snapshot gone while it was sent",
     PoisonedHalt: "replicator halted by a transaction that ended its process again and again",
     PoisonMended: "transaction recorded that had halted a replicator",
+    CommitApart: "commit read apart from its transaction's changes",
     Flooded: "server sent more messages than a client has room for",
     TableRecreated: "table created again",
     TableRekeyed: "table given another key",

@@ -1,5 +1,6 @@
 //! The world as a value: machines, the model Postgres, network, hosts, stores and clients, and the one loop that drives them.
 
+mod apart;
 mod attack;
 mod client;
 mod connection;

@@ -13,6 +13,7 @@ use dormouse_core::fault::Failure;
 use dormouse_core::history::Announcement;
 use dormouse_core::machine::Machine;
 use dormouse_core::replication::{Input, Output, ReadSource, Replication};
+use dormouse_core::source::SourceItem;
 use dormouse_core::time::Timestamp;
 use dormouse_core::xid::Xid;
 use std::sync::Arc;
@@ -39,6 +40,8 @@ pub(super) struct ReplicationHost {
     /// The last keepalive sent on this stream, as the end of WAL it told.
     pub(super) kept_alive: u64,
     stream_event: bool,
+    /// The commit that the last read of a stream left.
+    pub(super) apart: Option<(StreamId, SourceItem)>,
     /// How far its node's clock has jumped ahead.
     pub(super) ahead: Duration,
     /// The connection is dead, and nobody knows.
@@ -72,6 +75,7 @@ impl ReplicationHost {
         self.machine = None;
         self.stream = None;
         self.reading = None;
+        self.apart = None;
         self.paused_until = None;
         self.dark = false;
         self.stopping = false;
@@ -346,7 +350,7 @@ impl World {
         if host.dark {
             return;
         }
-        if self.postgres.stream_ready(stream) || self.keepalive_due(node, stream) {
+        if self.has_to_read(node, stream) || self.keepalive_due(node, stream) {
             self.plan_stream_event(node);
         }
     }
@@ -355,7 +359,8 @@ impl World {
         let host = &mut self.replications[node as usize];
         if !host.stream_event {
             host.stream_event = true;
-            let ready = host.stream.is_some_and(|stream| self.postgres.stream_ready(stream));
+            let stream = host.stream;
+            let ready = stream.is_some_and(|stream| self.has_to_read(node, stream));
             let after = self.question_latency(Entity::Replication(node));
             let at = self.now + if ready { after } else { after + KEEPALIVE_AFTER };
             let at = at.max(self.replications[node as usize].lags_until);
@@ -368,7 +373,7 @@ impl World {
         for node in 0..NODES {
             let host = &self.replications[node as usize];
             if let (Some(_), Some(stream), false) = (&host.reading, host.stream, host.stream_event || host.dark)
-                && (self.postgres.stream_ready(stream) || self.keepalive_due(node, stream))
+                && (self.has_to_read(node, stream) || self.keepalive_due(node, stream))
             {
                 self.plan_stream_event(node);
             }
@@ -391,6 +396,9 @@ impl World {
         }
         let (Some(mut ask), Some(stream)) = (host.reading.take(), host.stream) else { return };
         self.doing = "ReadSource";
+        if let Some(commit) = self.take_apart(node, stream) {
+            return self.source_read(node, ask, Ok(vec![commit]));
+        }
         let weight = if self.plan.has(Family::Latency) { per_mille(300) } else { per_mille(50) };
         let cut = self.choose(Kind::ReadCut, Entity::Replication(node), 4, weight);
         if cut != 0 {
@@ -410,7 +418,10 @@ impl World {
                 }
             }
             Ok(mut items) => {
-                if self.happens(Kind::Keepalive, Entity::Postgres, per_mille(100))
+                self.part_commit(node, stream, &mut items);
+                let apart = self.replications[node as usize].apart.is_some();
+                if !apart
+                    && self.happens(Kind::Keepalive, Entity::Postgres, per_mille(100))
                     && let Ok(keepalive) = self.postgres.keepalive(stream)
                 {
                     items.push(keepalive);
@@ -421,12 +432,7 @@ impl World {
         }
     }
 
-    fn source_read(
-        &mut self,
-        node: u8,
-        ask: Ask<ReadSource>,
-        reply: Result<Vec<dormouse_core::source::SourceItem>, Failure>,
-    ) {
+    fn source_read(&mut self, node: u8, ask: Ask<ReadSource>, reply: Result<Vec<SourceItem>, Failure>) {
         let life = self.replications[node as usize].life;
         self.log.add(|_| words::streamed(node, ask.id, &reply));
         self.doing = "ReadSource";

@@ -92,6 +92,7 @@ pub fn choice(choice: &Choice, delays: Option<&[u64]>) -> Draft {
         ]),
         Kind::LoseSpool => "the copy of a snapshot that it reads is gone from its disk".into(),
         Kind::PoisonTransaction => "the transaction that it records ends its process, each time from now on".into(),
+        Kind::CommitApart => "it reads the end of a transaction apart from its changes".into(),
         Kind::Flood => "the server sends more messages than it has room for".into(),
         Kind::ProvideCredential => "its application gives it another credential".into(),
         Kind::Garble => format!("what the server says arrives garbled in way {}", choice.pick),
