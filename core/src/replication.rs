@@ -187,6 +187,7 @@ impl Machine for Replication {
             Input::SourceInspected(answer) => self.on_source_inspected(now, answer),
             Input::ProgressLoaded(answer) => self.on_progress_loaded(now, answer),
             Input::SlotCreated(answer) => self.on_slot_created(now, answer),
+            Input::SlotSettled(answer) => self.on_slot_settled(now, answer),
             Input::EraBegun(answer) => self.on_era_begun(now, answer),
             Input::StreamStarted(answer) => self.on_stream_started(now, answer),
             Input::SourceRead(answer) => self.on_source_read(now, answer),

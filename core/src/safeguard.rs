@@ -32,6 +32,8 @@ macro_rules! safeguards {
 }
 
 safeguards! {
+    /// An era begins on a slot only once that is past all that Postgres may decode by an outdated catalogue, for that tells rows wrongly.
+    SettledSlot,
     /// No confirmation to the slot exceeds what is durably covered, so a crash never skips what was not yet recorded.
     CoveredBeforeConfirm,
     /// A transaction is announced by the completion of its append and by nothing else, so no client is ahead of history.
@@ -71,6 +73,7 @@ impl Safeguard {
     #[must_use]
     pub const fn races(self) -> &'static [&'static str] {
         match self {
+            Self::SettledSlot => &["slot-made-beside-ddl"],
             Self::CoveredBeforeConfirm => &["confirm-before-record", "confirm-beyond-covered"],
             Self::RecordBeforeAnnounce => &["announce-before-recorded"],
             Self::TransactionRowLast => &["partly-recorded-transaction", "transaction-larger-than-page"],

@@ -60,6 +60,7 @@ impl Journaled for Replication {
                 | Input::SourceInspected(_)
                 | Input::ProgressLoaded(_)
                 | Input::SlotCreated(_)
+                | Input::SlotSettled(_)
                 | Input::EraBegun(_)
                 | Input::StreamStarted(_)
                 | Input::AttemptNoted(_)

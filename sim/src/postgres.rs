@@ -11,6 +11,7 @@ mod faults;
 mod history;
 mod lease;
 mod oracle;
+mod outdated;
 mod pgoutput;
 mod read;
 mod registry;
@@ -172,6 +173,7 @@ impl Postgres {
 
     /// The small logical message of [`dormouse_core::replication::Output::NudgeSource`].
     pub fn nudge(&mut self) {
+        self.met_by_decoder();
         self.own_write();
     }
 

@@ -135,6 +135,7 @@ probes! {
     ClientCrashedStored: "client crashed between storing and the answer",
     ClockJumped: "clock of a host jumped ahead",
     ClockJumpedAsleep: "clock jumped ahead while a hub slept",
+    SlotOutdated: "slot made while a table changed, which its decoder does not know",
     SlotMoved: "slot moved",
     SlotMovedOver: "slot moved over what was not in history",
     HeldUntil: "held until a moment, and let go then",

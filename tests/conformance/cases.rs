@@ -42,6 +42,7 @@ fn era() -> Vec<Op> {
         Step::Inspect(Whose::Newest),
         Step::LoadProgress(Whose::Newest),
         Step::CreateSlot(Whose::Newest),
+        Step::SettleSlot(Whose::Newest),
         Step::BeginEra(Whose::Newest),
     ];
     steps.into_iter().map(ask).collect()

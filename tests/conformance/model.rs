@@ -66,6 +66,12 @@ impl Model {
                 }
                 Answered::Slot(pg.ask_create_slot(q)?)
             }
+            Question::SettleSlot(q) => {
+                if pg.settle_waits(q).is_some() {
+                    return Err(Failure::Unavailable("it waits for a transaction that runs".into()));
+                }
+                Answered::Slot(pg.ask_settle_slot(q)?)
+            }
             Question::BeginEra(q) => Answered::Era(pg.ask_begin_era(q)?),
             Question::StartStream(q) => {
                 self.stream = None;

@@ -97,7 +97,8 @@ pub enum Step {
     Inspect(Whose),
     LoadProgress(Whose),
     CreateSlot(Whose),
-    /// At the slot that was created, or found by the last look at the source.
+    SettleSlot(Whose),
+    /// At the slot that was created or settled, or found by the last look at the source.
     BeginEra(Whose),
     /// From what is covered; `anew` asks from the very beginning, so that the slot alone decides.
     StartStream {

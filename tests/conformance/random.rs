@@ -65,7 +65,9 @@ pub fn is_playable(ops: &[Op]) -> bool {
                 let before = at.checked_sub(2).map(|from| &ops[from..at]);
                 return before == Some(&[Op::Ask(Step::Read), Op::Ask(EVERYTHING)]);
             }
-            Op::Fault(Fault::InvalidateSlot) | Op::Ask(Step::CreateSlot(_)) => return open.is_empty(),
+            Op::Fault(Fault::InvalidateSlot) | Op::Ask(Step::CreateSlot(_) | Step::SettleSlot(_)) => {
+                return open.is_empty();
+            }
             Op::Fault(_) | Op::Ask(_) | Op::Lost(_) => return true,
         };
         match act {
@@ -311,7 +313,11 @@ impl Draft {
         let holder = CLIENTS[self.below(CLIENTS.len())];
         let mut steps = vec![Step::TakeLease(holder), Step::Inspect(Whose::Newest), Step::LoadProgress(Whose::Newest)];
         if self.open.is_empty() && self.one_in(3) {
-            steps.extend([Step::CreateSlot(Whose::Newest), Step::BeginEra(Whose::Newest)]);
+            steps.extend([
+                Step::CreateSlot(Whose::Newest),
+                Step::SettleSlot(Whose::Newest),
+                Step::BeginEra(Whose::Newest),
+            ]);
         }
         // Polling begins where the slot stands, whatever is asked for.
         steps.push(Step::StartStream { anew: self.kind == Kind::Poll || self.one_in(8) });

@@ -55,6 +55,10 @@ impl<'a> Real<'a> {
                 Ok(slot) => Answered::Slot(slot?),
                 Err(_) => return Err(Failure::Unavailable("it waits for a transaction that runs".into())),
             },
+            Question::SettleSlot(q) => match tokio::time::timeout(SLOT_MAX, db.settle_slot(q)).await {
+                Ok(slot) => Answered::Slot(slot?),
+                Err(_) => return Err(Failure::Unavailable("it waits for a transaction that runs".into())),
+            },
             Question::BeginEra(q) => Answered::Era(db.begin_era(q).await?),
             Question::StartStream(q) => {
                 self.stream.start(q).await?;
@@ -151,7 +155,7 @@ impl Subject for Real<'_> {
     }
 
     async fn ask(&mut self, question: Question, answer_lost: bool) -> Result<Answered, Failure> {
-        if matches!(question, Question::StartStream(_) | Question::CreateSlot(_)) {
+        if matches!(question, Question::StartStream(_) | Question::CreateSlot(_) | Question::SettleSlot(_)) {
             self.early.clear();
         }
         match answer_lost {

@@ -103,6 +103,7 @@ impl<S: Subject> Player<S> {
             | Step::Inspect(_)
             | Step::LoadProgress(_)
             | Step::CreateSlot(_)
+            | Step::SettleSlot(_)
             | Step::BeginEra(_)
             | Step::StartStream { .. }
             | Step::Read

@@ -8,7 +8,7 @@ use dormouse_core::hub::{JudgePosition, RenewRegistrations, SavePositions, TakeE
 use dormouse_core::position::Lsn;
 use dormouse_core::replication::{
     BeginEra, CreateSlot, InspectSource, InspectTables, LoadProgress, NoteAttempt, Prune, RaiseSchema, RecordPage,
-    ReleaseLease, RenewLease, SaveCovered, StartStream, TakeLease,
+    ReleaseLease, RenewLease, SaveCovered, SettleSlot, StartStream, TakeLease,
 };
 use dormouse_core::source::SourceItem;
 
@@ -21,6 +21,7 @@ pub enum Question {
     InspectSource(InspectSource),
     LoadProgress(LoadProgress),
     CreateSlot(CreateSlot),
+    SettleSlot(SettleSlot),
     BeginEra(BeginEra),
     StartStream(StartStream),
     NoteAttempt(NoteAttempt),

@@ -43,6 +43,8 @@ pub enum Input {
     ProgressLoaded(Answer<LoadProgress>),
     /// Answers [`Output::CreateSlot`].
     SlotCreated(Answer<CreateSlot>),
+    /// Answers [`Output::SettleSlot`].
+    SlotSettled(Answer<SettleSlot>),
     /// Answers [`Output::BeginEra`].
     EraBegun(Answer<BeginEra>),
     /// Answers [`Output::StartStream`].
@@ -78,6 +80,8 @@ pub enum Output {
     LoadProgress(Ask<LoadProgress>),
     /// Create the slot, dropping an unusable one.
     CreateSlot(Ask<CreateSlot>),
+    /// Move the slot past what may be decoded wrongly.
+    SettleSlot(Ask<SettleSlot>),
     /// Begin an era.
     BeginEra(Ask<BeginEra>),
     /// Open the stream.
@@ -222,6 +226,21 @@ pub struct CreateSlot {
 }
 impl Question for CreateSlot {
     type Reply = Fenced<Lsn>; // The new slot's confirmed LSN.
+}
+
+/// Move a slot, before an era begins on it, past all that Postgres may decode by an outdated catalogue: change the catalogue, wait
+/// for every transaction that ran then, and advance the slot to where the WAL ends.
+///
+/// (While a slot that is being created waits for transactions, its decoder keeps the catalogue that it knew at the first write it
+/// met. What is altered, published or truncated meanwhile stays unknown to it until the next change of the catalogue commits, and
+/// transactions that wrote before that are decoded by the old one even then.)
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SettleSlot {
+    /// Ours.
+    pub token: Token,
+}
+impl Question for SettleSlot {
+    type Reply = Fenced<Lsn>; // The slot's confirmed LSN.
 }
 
 /// Begin an era at the slot's confirmed LSN. X0, the xid of this very transaction, is kept in its row: no snapshot is taken

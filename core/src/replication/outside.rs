@@ -45,6 +45,7 @@ pub(super) struct Asks {
     pub inspect_source: Open<InspectSource, ()>,
     pub load_progress: Open<LoadProgress, ()>,
     pub create_slot: Open<CreateSlot, ()>,
+    pub settle_slot: Open<SettleSlot, ()>,
     pub begin_era: Open<BeginEra, ()>,
     pub start_stream: Open<StartStream, ()>,
     pub read_source: Open<ReadSource, ()>,

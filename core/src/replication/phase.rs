@@ -41,6 +41,10 @@ pub(super) enum Step {
         source: SourceState,
         reason: String,
     },
+    SettlingSlot {
+        source: SourceState,
+        reason: String,
+    },
     BeginningEra {
         slot: Lsn,
         source: SourceState,

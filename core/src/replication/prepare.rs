@@ -9,6 +9,7 @@ use super::stream::Stream;
 use crate::ask::Answer;
 use crate::history::Head;
 use crate::position::Lsn;
+use crate::safeguard::Safeguard;
 use crate::source::{SlotState, alters_existing_rows};
 use crate::time::Timestamp;
 
@@ -102,7 +103,7 @@ impl Replication {
                 }
                 (reason, _, Some(SlotState { confirmed, usable: true })) => {
                     let slot = *confirmed;
-                    begin_era(tenure, slot, source, reason.unwrap_or_default(), outside)
+                    settle_slot(tenure, slot, source, reason.unwrap_or_default(), outside)
                 }
                 (reason, ..) => {
                     ask!(outside, create_slot, CreateSlot, CreateSlot { token: tenure.token });
@@ -118,6 +119,15 @@ impl Replication {
         self.step(now, |tenure, step, outside| {
             let slot = fenced(reply)?;
             let Step::CreatingSlot { source, reason } = step else { return Ok(Phase::Preparing(tenure, step)) };
+            Ok(Phase::Preparing(tenure, settle_slot(tenure, slot, source, reason, outside)))
+        });
+    }
+
+    pub(super) fn on_slot_settled(&mut self, now: Timestamp, answer: Answer<SettleSlot>) {
+        let reply = reply!(self.outside, settle_slot, answer);
+        self.step(now, |tenure, step, outside| {
+            let slot = fenced(reply)?;
+            let Step::SettlingSlot { source, reason } = step else { return Ok(Phase::Preparing(tenure, step)) };
             Ok(Phase::Preparing(tenure, begin_era(tenure, slot, source, reason, outside)))
         });
     }
@@ -170,6 +180,15 @@ fn keep_era(tenure: Tenure, slot: Lsn, source: SourceState, progress: Progress, 
     let question = RaiseSchema { token, era, from, fingerprints: fingerprints.clone(), reason };
     ask!(outside, raise_schema, RaiseSchema, question);
     Step::Raising { ready, fingerprints }
+}
+
+/// Nobody knows while which changes of the catalogue the slot was made, be it by us, by a life that ended soon after, or by hand.
+fn settle_slot(tenure: Tenure, slot: Lsn, source: SourceState, reason: String, outside: &mut Outside) -> Step {
+    if !outside.holds(Safeguard::SettledSlot) {
+        return begin_era(tenure, slot, source, reason, outside);
+    }
+    ask!(outside, settle_slot, SettleSlot, SettleSlot { token: tenure.token });
+    Step::SettlingSlot { source, reason }
 }
 
 fn begin_era(tenure: Tenure, slot: Lsn, source: SourceState, reason: String, outside: &mut Outside) -> Step {

@@ -5,18 +5,15 @@ use super::types::lsn;
 use super::{Database, failure, fingerprint};
 use dormouse_core::fault::Failure;
 use dormouse_core::position::Lsn;
-use dormouse_core::replication::{CreateSlot, Fenced, InspectSource, InspectTables, SourceState};
+use dormouse_core::replication::{CreateSlot, Fenced, InspectSource, InspectTables, SettleSlot, SourceState};
 use dormouse_core::source::{Fingerprints, SlotState};
 use std::time::{Duration, Instant};
 use tokio_postgres::types::PgLsn;
 
-/// How long the creation of a slot may wait for the transactions that run, at each of its two waits.
+/// How long the creation of a slot, and its settling, may wait for the transactions that run.
 const CREATE_MAX: Duration = Duration::from_secs(600);
 /// How often it is looked whether they have ended.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// Whether a slot that is there would be adopted for the first era: `dormouse setup` made it, or a server that was killed before
-/// it had moved it, so it may be unsure (see `leave_what_is_unsure`).
-const NO_ERA: &str = "select not exists (select from dormouse.era)";
 /// Changes the catalogue and leaves no trace, by a right that every role has.
 const CHANGE_CATALOGUE: &str = "select lo_unlink(lo_create(0))";
 
@@ -40,9 +37,6 @@ impl Database {
         let row = client.query_one(&format!("select {EVIDENCE}"), &[]).await.map_err(failure::of)?;
         let evidence = catalogue::evidence(&row, 0);
         let slot = self.slot().await?;
-        if slot.is_some() && client.query_one(NO_ERA, &[]).await.map_err(failure::of)?.get(0) {
-            client.execute(CHANGE_CATALOGUE, &[]).await.map_err(failure::of)?;
-        }
         let fingerprints = fingerprint::read(&client, &self.publication()).await?;
         if fingerprints.is_empty() {
             tracing::warn!("no table is published: nothing will be synced until there is one with a key");
@@ -72,15 +66,10 @@ impl Database {
             return Ok(Fenced::Superseded);
         }
         self.drop_slot().await?;
-        let client = self.pool().dedicated().await?;
-        client
-            .batch_execute(&format!("set statement_timeout = {}", CREATE_MAX.as_millis()))
-            .await
-            .map_err(failure::of)?;
+        let client = self.patient().await?;
         tracing::info!(slot = self.slot_name(), "creating the slot, which waits for the transactions that run now");
         let sql = "select lsn from pg_create_logical_replication_slot($1, 'pgoutput')";
         client.query_one(sql, &[&self.slot_name()]).await.map_err(failure::of)?;
-        self.leave_what_is_unsure(&client).await?;
         let slot = self.slot().await?;
         if !self.is_newest(q.token).await? {
             return Ok(Fenced::Superseded);
@@ -89,28 +78,56 @@ impl Database {
         Ok(Fenced::Done(slot.confirmed))
     }
 
-    /// Moves a new slot past everything that Postgres may decode by an outdated catalogue.
+    /// Answers [`SettleSlot`]. It waits as [`Database::create_slot`] does.
     ///
-    /// While a slot waits for transactions, its decoder keeps the catalogue that it knew at the first write it met. What was
-    /// truncated, published or altered at that time and committed before the slot was ready stays unknown to it until the next
-    /// change of the catalogue commits: rows fail to be decoded, or are left out in silence. So one such change is made here,
-    /// all that may have written before it is waited for, and the slot begins after that.
-    async fn leave_what_is_unsure(&self, client: &tokio_postgres::Client) -> Result<(), Failure> {
-        client.execute(CHANGE_CATALOGUE, &[]).await.map_err(failure::of)?;
+    /// # Errors
+    /// As every question; `Unavailable` also when there is no slot, and when a transaction runs for longer than it can be waited for.
+    pub async fn settle_slot(&self, q: SettleSlot) -> Result<Fenced<Lsn>, Failure> {
+        if !self.is_newest(q.token).await? {
+            return Ok(Fenced::Superseded);
+        }
+        self.end_stale_walsender().await?;
+        let client = self.patient().await?;
+        let change = async || client.execute(CHANGE_CATALOGUE, &[]).await.map_err(failure::of);
+        change().await?;
+        self.await_all_before_now(&client).await?;
+        change().await?; // Its commit flushes theirs: a slot is moved no further than what is flushed.
+        if !self.is_newest(q.token).await? {
+            return Ok(Fenced::Superseded);
+        }
+        let sql = "select end_lsn from pg_replication_slot_advance($1, pg_current_wal_flush_lsn())";
+        client.query_one(sql, &[&self.slot_name()]).await.map_err(failure::of)?;
+        let slot = self.slot().await?;
+        let slot = slot.ok_or_else(|| Failure::Unavailable("the slot vanished while it was settled".into()))?;
+        Ok(Fenced::Done(slot.confirmed))
+    }
+
+    /// A connection of its own, whose statements may take long.
+    async fn patient(&self) -> Result<tokio_postgres::Client, Failure> {
+        let client = self.pool().dedicated().await?;
+        let sql = format!("set statement_timeout = {}", CREATE_MAX.as_millis());
+        client.batch_execute(&sql).await.map_err(failure::of)?;
+        Ok(client)
+    }
+
+    async fn await_all_before_now(&self, client: &tokio_postgres::Client) -> Result<(), Failure> {
         let row = client.query_one("select pg_current_xact_id()::text", &[]).await.map_err(failure::of)?;
         let younger: &str = row.get(0);
         let ended = "select pg_snapshot_xmin(pg_current_snapshot()) >= $1::text::xid8";
         let deadline = Instant::now() + CREATE_MAX;
+        let mut told = false;
         while !client.query_one(ended, &[&younger]).await.map_err(failure::of)?.get::<_, bool>(0) {
             if Instant::now() > deadline {
                 return Err(Failure::Unavailable("the slot waits for a transaction that does not end".into()));
             }
+            if !std::mem::replace(&mut told, true) {
+                tracing::info!(
+                    slot = self.slot_name(),
+                    "settling the slot, which waits for the transactions that run now"
+                );
+            }
             tokio::time::sleep(LOOK_EVERY).await;
         }
-        // Its commit flushes theirs: a slot is moved no further than what is flushed.
-        client.execute(CHANGE_CATALOGUE, &[]).await.map_err(failure::of)?;
-        let sql = "select from pg_replication_slot_advance($1, pg_current_wal_flush_lsn())";
-        client.execute(sql, &[&self.slot_name()]).await.map_err(failure::of)?;
         Ok(())
     }
 

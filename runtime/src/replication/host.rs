@@ -90,6 +90,7 @@ impl Host for ReplicationHost {
             }
             Output::LoadProgress(ask) => self.ask(ask, async |db, q| db.load_progress(q).await, Input::ProgressLoaded),
             Output::CreateSlot(ask) => self.ask(ask, async |db, q| db.create_slot(q).await, Input::SlotCreated),
+            Output::SettleSlot(ask) => self.ask(ask, async |db, q| db.settle_slot(q).await, Input::SlotSettled),
             Output::BeginEra(ask) => self.ask(ask, async |db, q| db.begin_era(q).await, Input::EraBegun),
             Output::NoteAttempt(ask) => self.ask(ask, async |db, q| db.note_attempt(q).await, Input::AttemptNoted),
             Output::SaveCovered(ask) => self.ask(ask, async |db, q| db.save_covered(q).await, Input::CoveredSaved),

@@ -74,6 +74,9 @@ impl Postgres {
             let (delta, touched) = (transaction.delta, transaction.touched);
             self.wal.publish((commit_lsn, end_lsn), xid, committed_at, changes, &delta, touched);
         }
+        if !transaction.truncated.is_empty() {
+            self.catalogue_changes();
+        }
         Some(Committed { commit_lsn, end_lsn, xid })
     }
 

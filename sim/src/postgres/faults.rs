@@ -1,6 +1,7 @@
 //! What befalls a server.
 
 use super::Postgres;
+use super::outdated::Catalogue;
 use dormouse_core::position::Lsn;
 
 impl Postgres {
@@ -63,7 +64,13 @@ impl Postgres {
     pub fn create_slot_again(&mut self) {
         self.drop_slot();
         let confirmed = self.flushed_lsn();
-        self.slot = Some(super::Slot { confirmed, saved: confirmed, usable: true });
+        self.slot = Some(super::Slot {
+            confirmed,
+            saved: confirmed,
+            usable: true,
+            catalogue: Catalogue::Current,
+            undecoded: 0,
+        });
     }
 
     /// A standby takes over with everything intact: a new timeline, the same continuity.

@@ -107,7 +107,7 @@ impl History {
         let entry = self.entries.entry(transaction.commit_lsn).or_default();
         for (index, change) in (transaction.first..).zip(transaction.changes.iter()) {
             let relation = Arc::clone(&self.relations[&change.relation()]);
-            entry.changes.push((index, Decoded { relation, change: change.clone(), old: None }));
+            entry.changes.push((index, Decoded { relation, change: change.clone(), old: None, at: Lsn::ZERO }));
         }
         entry.changes.sort_by_key(|(index, _)| *index);
         entry.whole = transaction.complete;

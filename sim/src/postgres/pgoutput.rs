@@ -127,7 +127,7 @@ pub(super) fn truncate(oids: impl ExactSizeIterator<Item = u32>) -> Bytes {
 }
 
 pub(super) fn change(table: &Table, decoded: &Decoded) -> Bytes {
-    let Decoded { relation, change, old } = decoded;
+    let Decoded { relation, change, old, .. } = decoded;
     let full = old.as_ref().filter(|_| table.is_full());
     let mut message = of(match change {
         Change::Insert { .. } => b'I',

@@ -113,6 +113,7 @@ impl Postgres {
 
     /// Notes what became of a table, which had that content before.
     fn became(&mut self, table: usize, before: u128) {
+        self.catalogue_changes();
         let mut delta = Sums([0; TABLES_MAX]);
         delta.0[table] = self.sum_of(table).wrapping_sub(before);
         let altered = &self.tables[table];

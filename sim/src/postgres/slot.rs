@@ -1,5 +1,6 @@
 //! The replication slot and its stream: whole transactions in commit order, from what was confirmed.
 
+use super::outdated::{self, Catalogue};
 use super::tables::Table;
 use super::{Postgres, pgoutput, unavailable};
 use bytes::Bytes;
@@ -12,6 +13,9 @@ use dormouse_core::source::{SlotState, SourceItem};
 use dormouse_core::xid::Xid;
 use std::collections::BTreeMap;
 
+/// After so many reads that a slot's decoder failed the source drops the slot.
+const UNDECODED_MAX: u32 = 3;
+
 /// Names one opening of the stream. Never used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StreamId(pub u64);
@@ -22,6 +26,10 @@ pub(super) struct Slot {
     /// What a crash leaves of `confirmed`: Postgres writes it down at checkpoints.
     pub(super) saved: Lsn,
     pub(super) usable: bool,
+    /// By what its rows are decoded.
+    pub(super) catalogue: Catalogue,
+    /// How often that failed.
+    pub(super) undecoded: u32,
 }
 
 /// A walsender: where it is in the commits, and in the one it is sending.
@@ -52,7 +60,8 @@ impl Postgres {
         self.stream = None;
         self.advance_wal(64); // The record of the running transactions.
         let confirmed = self.insert_lsn();
-        self.slot = Some(Slot { confirmed, saved: confirmed, usable: true });
+        let catalogue = self.slot.take().map_or(Catalogue::Current, |slot| slot.catalogue.ready(&self.tables));
+        self.slot = Some(Slot { confirmed, saved: confirmed, usable: true, catalogue, undecoded: 0 });
         Ok(Fenced::Done(confirmed))
     }
 
@@ -64,15 +73,19 @@ impl Postgres {
             return None;
         }
         self.stream = None;
-        self.slot = Some(Slot { confirmed: Lsn::ZERO, saved: Lsn::ZERO, usable: false });
+        let catalogue = Catalogue::Creating(None, false);
+        self.slot = Some(Slot { confirmed: Lsn::ZERO, saved: Lsn::ZERO, usable: false, catalogue, undecoded: 0 });
         Some(until)
     }
 
-    /// Answers [`StartStream`]; an older stream ends.
+    /// Answers [`StartStream`]; an older stream ends. The source has given up a slot that could not be decoded.
     ///
     /// # Errors
     /// When there is no usable slot.
     pub fn ask_start_stream(&mut self, ask: &StartStream) -> Result<StreamId, Failure> {
+        if self.slot.as_ref().is_some_and(|slot| slot.undecoded >= UNDECODED_MAX) {
+            self.drop_slot();
+        }
         let Some(slot) = self.slot.as_ref().filter(|slot| slot.usable) else {
             return unavailable("there is no usable replication slot");
         };
@@ -101,11 +114,22 @@ impl Postgres {
     /// # Errors
     /// When the stream is gone.
     pub fn ask_read_source(&mut self, id: StreamId, ask: &ReadSource) -> Result<Vec<SourceItem>, Failure> {
+        let read = self.read_stream(id, ask);
+        if let (Err(why), Some(slot)) = (&read, &mut self.slot)
+            && *why == outdated::undecodable()
+        {
+            slot.undecoded += 1;
+        }
+        read
+    }
+
+    fn read_stream(&mut self, id: StreamId, ask: &ReadSource) -> Result<Vec<SourceItem>, Failure> {
         let Some(stream) = self.stream.as_mut().filter(|stream| stream.id == id) else {
             return unavailable("the replication connection is gone");
         };
         let odd = self.config.odd_shapes;
         let Stream { commit: at, begun, change, shapes, translator, .. } = stream;
+        let catalogue = self.slot.as_ref().map_or(&Catalogue::Current, |slot| &slot.catalogue);
         let (mut items, mut changes, mut bytes) = (Vec::new(), 0, 0);
         while let Some(commit) = self.wal.commits().get(*at) {
             if !std::mem::replace(begun, true) {
@@ -115,6 +139,10 @@ impl Postgres {
                 if changes >= ask.changes_max.max(1) || bytes >= ask.bytes_max.max(1) as usize {
                     return Ok(items);
                 }
+                let Some(decoded) = catalogue.tells(decoded, &self.tables)? else {
+                    *change += 1;
+                    continue;
+                };
                 let table = pgoutput::table_of(&decoded.relation, &self.tables);
                 let shape = shapes.get(&decoded.relation.name);
                 if shape != Some(&decoded.relation.id) {
@@ -145,7 +173,7 @@ impl Postgres {
                         (changes + u32::try_from(together.len()).unwrap_or(u32::MAX), *change + together.len());
                     continue;
                 }
-                hear(translator, &pgoutput::change(table, decoded), &self.tables, &mut items)?;
+                hear(translator, &pgoutput::change(table, &decoded), &self.tables, &mut items)?;
                 (changes, bytes) = (changes + 1, bytes + decoded.change.weight());
                 *change += 1;
             }

@@ -95,6 +95,11 @@ impl Table {
         self.oid
     }
 
+    /// The file that holds its rows.
+    pub(super) const fn relfilenode(&self) -> u32 {
+        self.relfilenode
+    }
+
     pub(super) const fn is_full(&self) -> bool {
         self.full
     }
@@ -205,6 +210,7 @@ impl Postgres {
             *row = new;
         }
         let xid = self.own_write();
+        self.catalogue_changes();
         self.tables[table].definitions += low_half(xid);
         if rewrite {
             self.tables[table].stored_anew(xid);
@@ -233,6 +239,7 @@ impl Postgres {
         altered.rewritten += 1;
         let relation = Arc::clone(&altered.relation);
         let xid = self.own_write();
+        self.catalogue_changes();
         self.tables[table].definitions += low_half(xid);
         self.tables[table].stored_anew(xid);
         self.wal.alter(&delta, Alteration { relation, rows: None });

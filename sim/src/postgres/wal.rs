@@ -60,6 +60,8 @@ pub struct Decoded {
     pub change: Change,
     /// What the row was, which the stream tells of a table whose identity is FULL.
     pub old: Option<Row>,
+    /// Where its record stands. Zero where that is not known.
+    pub at: Lsn,
 }
 
 /// A commit record with the published changes of its transaction.
@@ -122,8 +124,9 @@ impl Wal {
         at
     }
 
-    pub(super) fn append_change(&mut self, change: &Change) {
-        self.append(CHANGE_BYTES + change.weight() as u64);
+    /// Adds the record of a change; returns where it begins.
+    pub(super) fn append_change(&mut self, change: &Change) -> Lsn {
+        self.append(CHANGE_BYTES + change.weight() as u64)
     }
 
     pub(super) const fn flush(&mut self) {

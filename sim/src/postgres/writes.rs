@@ -99,10 +99,11 @@ impl Postgres {
         let (change, rows) = self.plan(tx, write)?;
         let n = write.table();
         self.assign_xid(tx);
-        self.wal.append_change(&change);
+        self.met_by_decoder();
+        let at = self.wal.append_change(&change);
         let transaction = self.transactions.get_mut(&tx).ok_or(WriteError::Ended)?;
         let table = &mut self.tables[n];
-        transaction.changes.push(Decoded { relation: Arc::clone(&table.relation), change, old });
+        transaction.changes.push(Decoded { relation: Arc::clone(&table.relation), change, old, at });
         transaction.touched[n] = true;
         table.writers.insert(tx);
         let mut delta = 0_u128;

@@ -65,7 +65,7 @@ pub(super) const ALL: &[Scenario] = &[
             safeguards: &[Safeguard::EraStartWait],
             families: &[Family::Invisible, Family::SlotLoss],
             rules: &[
-                anybody(Kind::HeldInvisible).skip(4).times(3).pick(4),
+                anybody(Kind::HeldInvisible).skip(4).times(30).pick(4),
                 on(Kind::LoseSlot, Entity::Postgres).when(|world, _| world.has_invisible()),
             ],
             window: &[Probe::SlotLost, Probe::EraBegan, Probe::EraStarting],

@@ -1,7 +1,7 @@
 //! A. Source: from the slot to history.
 
 use super::Promised::{Atomic, Bounded, Complete, Converges, Durable, Once, Ordered};
-use super::rule::on;
+use super::rule::{anybody, on};
 use super::{HELD, Held, SCRIPT, Scenario, Script, State, Verb};
 use crate::chooser::Kind;
 use crate::coverage::Phase;
@@ -130,6 +130,26 @@ pub(super) const ALL: &[Scenario] = &[
                 on(Kind::MoveSlot, Entity::Postgres).when(|world, _| world.commits() >= 5 && world.lags()).pick(2),
             ],
             window: &[Probe::SlotMovedOver],
+            ..HELD
+        }),
+    },
+    Scenario {
+        name: "slot-made-beside-ddl",
+        tells: "a table changes while the slot is created, and the slot's decoder goes by what was known before",
+        promises: &[Complete],
+        state: State::Held(Held {
+            safeguards: &[Safeguard::SettledSlot],
+            noticed_by: "history, sum",
+            families: &[Family::Invisible, Family::SlotLoss, Family::SilentAlter],
+            script: Script { transactions: 60, sizes: &[1], ..SCRIPT },
+            rules: &[
+                anybody(Kind::HeldInvisible).skip(4).pick(4),
+                on(Kind::LoseSlot, Entity::Postgres).when(|world, _| world.has_invisible()),
+                on(Kind::SilentAlter, Entity::Postgres).when(|world, _| world.creates_slot()).pick(1).times(4),
+                on(Kind::SilentAlter, Entity::Postgres).when(|world, _| world.creates_slot()).skip(4).pick(2).times(4),
+            ],
+            window: &[Probe::SlotLost, Probe::SilentAlter, Probe::SlotOutdated],
+            entered_percent: 80,
             ..HELD
         }),
     },

@@ -123,14 +123,12 @@ impl World {
     pub(super) fn replication_asks(&mut self, node: u8, life: u64, question: replication::Output, answered: bool) {
         use replication::{Input, Output};
         self.digest.word(5);
-        if let Output::CreateSlot(ask) = &question {
-            match self.slot_waits(node, ask) {
-                SlotWait::Over => {}
-                SlotWait::Ended => return,
-                SlotWait::GoesOn => {
-                    let question = Box::new(question);
-                    return self.plan_in(SLOT_LOOK, Event::ReplicationAsks { node, life, question, answered });
-                }
+        match self.slot_waits(node, &question) {
+            SlotWait::Over => {}
+            SlotWait::Ended => return,
+            SlotWait::GoesOn => {
+                let question = Box::new(question);
+                return self.plan_in(SLOT_LOOK, Event::ReplicationAsks { node, life, question, answered });
             }
         }
         let minor = matches!(
@@ -157,7 +155,14 @@ impl World {
                 }
                 Input::ProgressLoaded(answer(ask.id, reply))
             }
-            Output::CreateSlot(ask) => Input::SlotCreated(answer(ask.id, pg.ask_create_slot(&ask.question))),
+            Output::CreateSlot(ask) => {
+                let reply = pg.ask_create_slot(&ask.question);
+                if pg.decodes_by_an_outdated_catalogue() {
+                    self.probes.hit(Probe::SlotOutdated);
+                }
+                Input::SlotCreated(answer(ask.id, reply))
+            }
+            Output::SettleSlot(ask) => Input::SlotSettled(answer(ask.id, pg.ask_settle_slot(&ask.question))),
             Output::BeginEra(ask) => {
                 let reply = pg.ask_begin_era(&ask.question);
                 if let Ok(Fenced::Done(head)) = &reply
@@ -228,16 +233,25 @@ impl World {
         }
     }
 
-    /// Whether a slot is not created yet because of transactions that ran when that was asked for.
-    fn slot_waits(&mut self, node: u8, ask: &Ask<replication::CreateSlot>) -> SlotWait {
-        let creating = self.replications[node as usize].creating;
-        let until = match creating {
-            Some((id, until)) if id == ask.id => until,
+    /// Whether a slot is not created, or settled, yet because of transactions that ran when that was asked for.
+    fn slot_waits(&mut self, node: u8, question: &replication::Output) -> SlotWait {
+        let id = match question {
+            replication::Output::CreateSlot(ask) => ask.id,
+            replication::Output::SettleSlot(ask) => ask.id,
+            _ => return SlotWait::Over,
+        };
+        let until = match self.replications[node as usize].creating {
+            Some((waiting, until)) if waiting == id => until,
             // A later one dropped the slot under it, and ended its session.
-            Some((id, _)) if id > ask.id => return SlotWait::Ended,
+            Some((waiting, _)) if waiting > id => return SlotWait::Ended,
             _ => {
-                let Some(until) = self.postgres.slot_waits(&ask.question) else { return SlotWait::Over };
-                self.replications[node as usize].creating = Some((ask.id, until));
+                let until = match question {
+                    replication::Output::CreateSlot(ask) => self.postgres.slot_waits(&ask.question),
+                    replication::Output::SettleSlot(ask) => self.postgres.settle_waits(&ask.question),
+                    _ => None,
+                };
+                let Some(until) = until else { return SlotWait::Over };
+                self.replications[node as usize].creating = Some((id, until));
                 until
             }
         };

@@ -111,7 +111,7 @@ impl World {
                 }
                 self.saw_failure(question);
             }
-            Output::CreateSlot(_) | Output::BeginEra(_) | Output::RaiseSchema(_) => {
+            Output::CreateSlot(_) | Output::SettleSlot(_) | Output::BeginEra(_) | Output::RaiseSchema(_) => {
                 if self.replication_phase(node) == Phase::ReplicationPreparing {
                     self.hit(Probe::DiskFullAtPreparing);
                 }

@@ -16,6 +16,8 @@ use std::time::Duration;
 
 /// How often faults are drawn.
 pub(super) const EVERY: Duration = Duration::from_millis(50);
+/// How much more often tables change while a slot is being created.
+const CREATING: u32 = 20;
 /// In a tight world faults last so long at most.
 const TIGHT_MOST: Duration = Duration::from_secs(5);
 const DOWN_US: &[u64] = &[2_000, 40_000, 300_000, 1_500_000, 4_000_000];
@@ -167,7 +169,9 @@ impl World {
         }
         self.disk_faults();
         self.restore_faults();
-        let weight = self.weight(Family::SilentAlter, per_mille(10));
+        // What changes while a slot is created may be unknown to it.
+        let danger = if self.postgres.creates_slot() { CREATING } else { 1 };
+        let weight = self.weight(Family::SilentAlter, per_mille(10)) * danger;
         let alter = self.choose(Kind::SilentAlter, Entity::Postgres, 5, weight);
         if alter != 0 {
             match self.postgres.alter_table((alter % 2) as usize, alter > 2) {
@@ -176,7 +180,7 @@ impl World {
                 Err(_) => {}
             }
         }
-        let weight = self.weight(Family::Rewrites, per_mille(10));
+        let weight = self.weight(Family::Rewrites, per_mille(10)) * danger;
         let rewrite = self.choose(Kind::SilentRewrite, Entity::Postgres, 3, weight);
         if rewrite != 0 && self.postgres.rewrite_table((rewrite % 2) as usize).is_ok() {
             self.hit(Probe::SilentRewrite);

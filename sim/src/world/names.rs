@@ -14,7 +14,7 @@ macro_rules! names {
 /// The name of a replicator's output.
 pub(super) const fn of_replication(output: &replication::Output) -> &'static str {
     names!(output, replication::Output, Announce Confirm NudgeSource StopStream Halt Stopped ReadSource StartStream TakeLease
-        RenewLease ReleaseLease InspectSource LoadProgress CreateSlot BeginEra NoteAttempt RecordPage SaveCovered
+        RenewLease ReleaseLease InspectSource LoadProgress CreateSlot SettleSlot BeginEra NoteAttempt RecordPage SaveCovered
         InspectTables RaiseSchema Prune)
 }
 

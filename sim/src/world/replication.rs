@@ -241,9 +241,11 @@ impl World {
         }
         let weight = match output {
             Output::RecordPage(_) | Output::Announce(_) | Output::Confirm { .. } => per_mille(10),
-            Output::SaveCovered(_) | Output::RaiseSchema(_) | Output::BeginEra(_) | Output::CreateSlot(_) => {
-                per_mille(10)
-            }
+            Output::SaveCovered(_)
+            | Output::RaiseSchema(_)
+            | Output::BeginEra(_)
+            | Output::CreateSlot(_)
+            | Output::SettleSlot(_) => per_mille(10),
             _ => per_mille(1),
         };
         // Answers to a life that was short are the likeliest to be taken for answers to the next.
@@ -296,6 +298,7 @@ impl World {
             | Output::InspectSource(_)
             | Output::LoadProgress(_)
             | Output::CreateSlot(_)
+            | Output::SettleSlot(_)
             | Output::BeginEra(_)
             | Output::NoteAttempt(_)
             | Output::RecordPage(_)

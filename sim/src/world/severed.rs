@@ -92,6 +92,7 @@ pub(super) fn replication_failure(question: &replication::Output, why: &str) -> 
         InspectSource => SourceInspected,
         LoadProgress => ProgressLoaded,
         CreateSlot => SlotCreated,
+        SettleSlot => SlotSettled,
         BeginEra => EraBegun,
         StartStream => StreamStarted,
         ReadSource => SourceRead,

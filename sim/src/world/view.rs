@@ -28,6 +28,12 @@ impl World {
         self.postgres.unrecorded_below(Lsn(u64::MAX)).is_some()
     }
 
+    /// Whether a slot is being created, and waits for transactions.
+    #[must_use]
+    pub fn creates_slot(&self) -> bool {
+        self.postgres.creates_slot()
+    }
+
     /// Whether a commit is in the WAL that no snapshot sees.
     #[must_use]
     pub const fn has_invisible(&self) -> bool {

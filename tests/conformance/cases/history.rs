@@ -76,6 +76,7 @@ fn appends() -> Vec<Case> {
                     Step::Tables(Whose::Earlier),
                     Step::LoadProgress(Whose::Earlier),
                     Step::CreateSlot(Whose::Earlier),
+                    Step::SettleSlot(Whose::Earlier),
                     Step::BeginEra(Whose::Earlier),
                     Step::RenewLease(Whose::Earlier),
                     Step::ReleaseLease(Whose::Earlier),
@@ -93,6 +94,8 @@ fn appends() -> Vec<Case> {
             [
                 vec![Op::Lost(Step::TakeLease("a"))],
                 asks([Step::TakeLease("b"), Step::TakeLease("a"), INSPECT, Step::CreateSlot(Whose::Newest)]),
+                vec![Op::Lost(Step::SettleSlot(Whose::Newest))],
+                asks([Step::SettleSlot(Whose::Newest)]),
                 vec![Op::Lost(Step::BeginEra(Whose::Newest))],
                 asks([Step::ReadHead, PROGRESS, ANEW]),
                 acts([run([insert(1)])]),

@@ -10,7 +10,8 @@ use dormouse_core::fault::Failure;
 use dormouse_core::position::{Era, Lsn, Position, SchemaVersion, Waypoint};
 use dormouse_core::replication::{
     BeginEra, CreateSlot, Fenced, InspectSource, InspectTables, LeaseTaken, LoadProgress, NoteAttempt, Prune,
-    RaiseSchema, RecordPage, Recorded, ReleaseLease, RenewLease, SaveCovered, SourceState, StartStream, TakeLease,
+    RaiseSchema, RecordPage, Recorded, ReleaseLease, RenewLease, SaveCovered, SettleSlot, SourceState, StartStream,
+    TakeLease,
 };
 use dormouse_core::source::{Fingerprints, SourceItem};
 use dormouse_core::xid::Xid;
@@ -65,6 +66,7 @@ impl<S: Subject> Player<S> {
             Step::Inspect(whose) => Question::InspectSource(InspectSource { token: self.token(*whose) }),
             Step::LoadProgress(whose) => Question::LoadProgress(LoadProgress { token: self.token(*whose) }),
             Step::CreateSlot(whose) => Question::CreateSlot(CreateSlot { token: self.token(*whose) }),
+            Step::SettleSlot(whose) => Question::SettleSlot(SettleSlot { token: self.token(*whose) }),
             Step::BeginEra(whose) => {
                 let source = self.source.clone()?;
                 Question::BeginEra(BeginEra {

@@ -31,6 +31,7 @@ pub enum Fact {
     Inspected(Reply<InspectSource>),
     Loaded(Reply<LoadProgress>),
     Created(Reply<CreateSlot>),
+    Settled(Reply<SettleSlot>),
     Begun(Reply<BeginEra>),
     StreamStarted(Reply<StartStream>),
     Read(Reply<ReadSource>),
@@ -95,6 +96,7 @@ impl Rig {
                 Fact::Inspected(reply) => Input::SourceInspected(self.answer("InspectSource", reply)),
                 Fact::Loaded(reply) => Input::ProgressLoaded(self.answer("LoadProgress", reply)),
                 Fact::Created(reply) => Input::SlotCreated(self.answer("CreateSlot", reply)),
+                Fact::Settled(reply) => Input::SlotSettled(self.answer("SettleSlot", reply)),
                 Fact::Begun(reply) => Input::EraBegun(self.answer("BeginEra", reply)),
                 Fact::StreamStarted(reply) => Input::StreamStarted(self.answer("StartStream", reply)),
                 Fact::Read(reply) => Input::SourceRead(self.answer("ReadSource", reply)),
@@ -139,6 +141,7 @@ impl Rig {
             Output::InspectSource(ask) => format!("inspect source under {}", self.asked("InspectSource", ask).token.0),
             Output::LoadProgress(ask) => format!("load progress under {}", self.asked("LoadProgress", ask).token.0),
             Output::CreateSlot(ask) => format!("create slot under {}", self.asked("CreateSlot", ask).token.0),
+            Output::SettleSlot(ask) => format!("settle slot under {}", self.asked("SettleSlot", ask).token.0),
             Output::BeginEra(ask) => {
                 let BeginEra { start, reason, .. } = self.asked("BeginEra", ask);
                 format!("begin era at {start}: {reason}")

@@ -41,7 +41,8 @@ fn without_history_an_era_begins_at_a_new_slot() {
         taken(1, true),
         inspected(None),
         Fact::Loaded(done(None)),
-        Fact::Created(done(Lsn(0x20))),
+        Fact::Created(done(Lsn(0x1c))),
+        Fact::Settled(done(Lsn(0x20))),
         Fact::Begun(done(head(0x1f, 0, 0x20))),
         stream_started(),
         inspected(Some(0x20)),
@@ -57,7 +58,9 @@ fn without_history_an_era_begins_at_a_new_slot() {
               load progress under 1
             Loaded(Ok(Done(None)))
               create slot under 1
-            Created(Ok(Done(0/20)))
+            Created(Ok(Done(0/1C)))
+              settle slot under 1
+            Settled(Ok(Done(0/20)))
               begin era at 0/20: the first era
             Begun: 1-000000000000000e at 0/1F
               announce 0/1F xid 0 schema 1 covered 0/20
@@ -72,7 +75,13 @@ fn without_history_an_era_begins_at_a_new_slot() {
 
 #[test]
 fn a_slot_without_history_is_adopted() {
-    let facts = [Fact::Started, taken(1, true), inspected(Some(0x20)), Fact::Loaded(done(None))];
+    let facts = [
+        Fact::Started,
+        taken(1, true),
+        inspected(Some(0x20)),
+        Fact::Loaded(done(None)),
+        Fact::Settled(done(Lsn(0x28))),
+    ];
     check_start(
         &facts,
         &expect![[r#"
@@ -83,14 +92,22 @@ fn a_slot_without_history_is_adopted() {
             Inspected: slot at 0/20 usable true
               load progress under 1
             Loaded(Ok(Done(None)))
-              begin era at 0/20: the first era
+              settle slot under 1
+            Settled(Ok(Done(0/28)))
+              begin era at 0/28: the first era
         "#]],
     );
 }
 
 #[test]
 fn a_slot_beyond_history_begins_an_era() {
-    let facts = [Fact::Started, taken(1, true), inspected(Some(0x18)), loaded(head(8, 90, 0x10))];
+    let facts = [
+        Fact::Started,
+        taken(1, true),
+        inspected(Some(0x18)),
+        loaded(head(8, 90, 0x10)),
+        Fact::Settled(done(Lsn(0x20))),
+    ];
     check_start(
         &facts,
         &expect![[r#"
@@ -101,7 +118,9 @@ fn a_slot_beyond_history_begins_an_era() {
             Inspected: slot at 0/18 usable true
               load progress under 1
             Loaded: 0/8 covered 0/10
-              begin era at 0/18: the replication slot stands at 0/18, but history ends at 0/10
+              settle slot under 1
+            Settled(Ok(Done(0/20)))
+              begin era at 0/20: the replication slot stands at 0/18, but history ends at 0/10
         "#]],
     );
 }
@@ -129,7 +148,13 @@ fn the_slot_of_an_era_without_transactions_joins_its_start() {
 fn another_cluster_begins_an_era() {
     let Fact::Inspected(Ok(Fenced::Done(mut state))) = inspected(Some(0x10)) else { unreachable!("built so") };
     state.evidence.system_identifier = 78;
-    let facts = [Fact::Started, taken(1, true), Fact::Inspected(done(state)), loaded(head(8, 90, 0x10))];
+    let facts = [
+        Fact::Started,
+        taken(1, true),
+        Fact::Inspected(done(state)),
+        loaded(head(8, 90, 0x10)),
+        Fact::Settled(done(Lsn(0x18))),
+    ];
     check_start(
         &facts,
         &expect![[r#"
@@ -140,7 +165,9 @@ fn another_cluster_begins_an_era() {
             Inspected: slot at 0/10 usable true
               load progress under 1
             Loaded: 0/8 covered 0/10
-              begin era at 0/10: the database cluster is another one (system identifier 78, was 77)
+              settle slot under 1
+            Settled(Ok(Done(0/18)))
+              begin era at 0/18: the database cluster is another one (system identifier 78, was 77)
         "#]],
     );
 }
@@ -175,7 +202,8 @@ fn an_unusable_slot_is_made_anew() {
         taken(1, true),
         Fact::Inspected(done(state)),
         loaded(head(8, 90, 0x10)),
-        Fact::Created(done(Lsn(0x40))),
+        Fact::Created(done(Lsn(0x38))),
+        Fact::Settled(done(Lsn(0x40))),
     ];
     check_start(
         &facts,
@@ -188,7 +216,9 @@ fn an_unusable_slot_is_made_anew() {
               load progress under 1
             Loaded: 0/8 covered 0/10
               create slot under 1
-            Created(Ok(Done(0/40)))
+            Created(Ok(Done(0/38)))
+              settle slot under 1
+            Settled(Ok(Done(0/40)))
               begin era at 0/40: the replication slot was lost, or made for another plugin or database
         "#]],
     );
@@ -220,7 +250,7 @@ fn a_slot_that_is_replaced_before_the_stream_holds_it_is_noticed() {
             Inspected: slot at 0/50 usable true
               load progress under 1
             Loaded: 0/8 covered 0/10
-              begin era at 0/50: the replication slot stands at 0/50, but history ends at 0/10
+              settle slot under 1
         "#]],
     );
 }
@@ -229,7 +259,8 @@ fn a_slot_that_is_replaced_before_the_stream_holds_it_is_noticed() {
 fn a_history_that_lost_what_was_announced_begins_an_era() {
     for (found, ends) in [(head(4, 80, 6), "0/4 xid 80"), (head(8, 91, 0x10), "0/8 xid 91")] {
         let mut rig = Rig::streaming(small());
-        rig.run(&[Fact::Read(unavailable()), ms(200), inspected(Some(6)), loaded(found)]);
+        let settled = Fact::Settled(done(Lsn(0x20)));
+        rig.run(&[Fact::Read(unavailable()), ms(200), inspected(Some(6)), loaded(found), settled]);
         let said = format!("history ends at {ends} and 0/8 xid 90 was announced: the database was restored");
         assert!(rig.log().contains(&said), "{}", rig.log());
     }

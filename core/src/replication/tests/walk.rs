@@ -295,6 +295,12 @@ impl Walk {
                 }
                 Ok(world.fenced(q.token, || Lsn(world.wal_end)))
             }),
+            Output::SettleSlot(ask) => self.ask(ask, Input::SlotSettled, |world, q| {
+                if q.token.0 == world.token && world.slot.is_some() {
+                    world.slot = Some(world.wal_end);
+                }
+                Ok(world.fenced(q.token, || Lsn(world.wal_end)))
+            }),
             Output::BeginEra(ask) => self.ask(ask, Input::EraBegun, |world, q| {
                 if q.token.0 != world.token {
                     return Ok(Fenced::Superseded);

@@ -7,8 +7,8 @@ use dormouse_core::change::{Change, Column, Page, Relation, Transaction};
 use dormouse_core::history::{Head, HistoryRead, ReadHead, ReadHistory};
 use dormouse_core::position::{CommitTime, Lsn, Position, SchemaVersion, Waypoint};
 use dormouse_core::replication::{
-    BeginEra, CreateSlot, Fenced, InspectSource, LeaseTaken, ReadSource, RecordPage, Recorded, StartStream, TakeLease,
-    Token,
+    BeginEra, CreateSlot, Fenced, InspectSource, LeaseTaken, ReadSource, RecordPage, Recorded, SettleSlot, StartStream,
+    TakeLease, Token,
 };
 use dormouse_core::row::{Row, Value};
 use dormouse_core::source::SourceItem;
@@ -51,7 +51,8 @@ impl World {
     pub async fn era(&self) -> (Token, Head) {
         let token = self.token().await;
         let source = done(self.database.inspect_source(InspectSource { token }).await.expect("answers"));
-        let start = done(self.database.create_slot(CreateSlot { token }).await.expect("answers"));
+        done(self.database.create_slot(CreateSlot { token }).await.expect("answers"));
+        let start = done(self.database.settle_slot(SettleSlot { token }).await.expect("answers"));
         let (evidence, fingerprints, reason) = (source.evidence, source.fingerprints, "a test".into());
         let q = BeginEra { token, start, evidence, fingerprints, reason };
         (token, done(self.database.begin_era(q).await.expect("answers")))

@@ -34,6 +34,7 @@ pub(super) const fn expected(safeguard: Safeguard) -> &'static [&'static str] {
         Safeguard::Fresh => &["Fresh"],
         Safeguard::CredentialExpires => &["Scoped"],
         Safeguard::TransactionRowLast => &["Atomic", "Complete"],
+        Safeguard::SettledSlot => &["Complete", "Ordered", "Invariant", "Converges"],
         Safeguard::CompareAndSet
         | Safeguard::EraStartWait
         | Safeguard::SeamFilter

@@ -78,6 +78,7 @@ pub fn replication_question(output: &Output) -> Option<(AskId, String)> {
         Output::InspectSource(ask) => (ask.id, "look at slot and tables".into()),
         Output::LoadProgress(ask) => (ask.id, "read what is recorded, and delete unfinished pieces".into()),
         Output::CreateSlot(ask) => (ask.id, "create the slot".into()),
+        Output::SettleSlot(ask) => (ask.id, "settle the slot".into()),
         Output::BeginEra(ask) => (ask.id, format!("begin an era at {}: {}", ask.question.start, ask.question.reason)),
         Output::StartStream(ask) => (ask.id, format!("start the stream from {}", ask.question.from)),
         Output::ReadSource(ask) => (ask.id, "read the stream".into()),
@@ -139,6 +140,9 @@ pub fn replication_reply(input: &Input) -> Option<(AskId, String)> {
             }),
         ),
         Input::SlotCreated(answer) => (answer.id, fenced(&answer.reply, |lsn| format!("the slot begins at {lsn}"))),
+        Input::SlotSettled(answer) => {
+            (answer.id, fenced(&answer.reply, |lsn| format!("the slot is settled, and begins at {lsn}")))
+        }
         Input::EraBegun(answer) => {
             (answer.id, fenced(&answer.reply, |now| format!("the era has begun, {}", head(now))))
         }
