@@ -114,7 +114,10 @@ pub(super) const ALL: &[Scenario] = &[
             safeguards: &[Safeguard::ChainedPages],
             noticed_by: "once, anomalies",
             families: &[Family::Cuts],
-            rules: &[anybody(Kind::Cut).when(|world, who| world.owes_ack(who)).times(4)],
+            rules: &[
+                anybody(Kind::StoreLatency).doing("ApplyPage").skip(6).times(8).pick(3),
+                anybody(Kind::Cut).when(|world, who| world.owes_ack(who)).times(12),
+            ],
             window: &[Probe::CutBeforeAck],
             ..HELD
         }),

@@ -18,6 +18,8 @@ use std::time::Duration;
 pub(super) const EVERY: Duration = Duration::from_millis(50);
 /// How much more often tables change while a slot is being created.
 const CREATING: u32 = 20;
+/// How much more often clients that lose their stores crash while a commit is in the WAL that no snapshot sees.
+const UNSEEN: u32 = 6;
 /// In a tight world faults last so long at most.
 const TIGHT_MOST: Duration = Duration::from_secs(5);
 const DOWN_US: &[u64] = &[2_000, 40_000, 300_000, 1_500_000, 4_000_000];
@@ -256,7 +258,9 @@ impl World {
 
     fn client_faults(&mut self, client: u8) {
         let entity = Entity::Client(client);
-        let weight = self.weight(Family::ClientCrash, per_mille(8)) * self.storing(client);
+        // Whoever comes without a store while a commit is not visible gets a snapshot with a seam.
+        let unseen = if self.plan.has(Family::StoreLoss) && self.has_invisible() { UNSEEN } else { 1 };
+        let weight = self.weight(Family::ClientCrash, per_mille(8)) * self.storing(client).max(unseen);
         if self.clients[client as usize].machine.is_some() && self.happens(Kind::CrashAnytime, entity, weight) {
             self.crash_client(client);
         }

@@ -8,6 +8,7 @@ use crate::plan::{Family, PAGE_CHANGES, Plan};
 use crate::postgres::{TxId, Write, WriteError};
 use crate::probe::Probe;
 use crate::scenario::{Script, Verb};
+use dormouse_core::time::Timestamp;
 use std::time::Duration;
 
 const LAG_US: &[u64] = &[0, 10_000, 60_000, 250_000];
@@ -15,6 +16,8 @@ const TABLES: u64 = 2;
 const KEYS: u64 = 10;
 /// How often a transaction that outlasts others looks whether it has.
 const OUTLASTS: Duration = Duration::from_millis(20);
+/// How long nobody begins a transaction after commits that overtook one that is not visible.
+const CROWDED: Duration = Duration::from_millis(250);
 const INVISIBLE_US: &[u64] = &[0, 5_000, 60_000, 400_000, 1_500_000];
 
 #[derive(Debug, Clone, Default)]
@@ -33,6 +36,8 @@ pub(super) struct Workload {
     writers: Vec<Writer>,
     transactions_left: u32,
     values: u64,
+    /// No transaction begins before.
+    rest_until: Timestamp,
     /// Commits that are not visible yet, in commit order.
     invisible: Vec<TxId>,
 }
@@ -43,6 +48,7 @@ impl Workload {
             writers: vec![Writer::default(); plan.size.writers() as usize],
             transactions_left: plan.transactions,
             values: 0,
+            rest_until: Timestamp::ZERO,
             invisible: Vec::new(),
         }
     }
@@ -111,6 +117,9 @@ impl World {
         if self.window.is_some() {
             return self.plan_in(super::quiet::LOOK_EVERY, Event::Writes { writer });
         }
+        if self.now < self.workload.rest_until {
+            return self.queue.push(self.workload.rest_until, Event::Writes { writer });
+        }
         self.workload.transactions_left -= 1;
         let large = self.plan.has(Family::Large) && self.draw(writer, 4) == 0;
         let changes = match large {
@@ -165,9 +174,11 @@ impl World {
         self.rest(writer);
     }
 
-    /// Around a commit that is not visible yet: others commit soon after it, and the stream may lag.
+    /// Around a commit that is not visible yet: others commit soon after it, and then nobody for a while, so that it is younger than
+    /// all that has ended; and the stream may lag.
     fn crowd(&mut self, writer: u8) {
         if self.draw(writer, 2) == 0 {
+            self.workload.rest_until = self.now + CROWDED;
             for other in &mut self.workload.writers {
                 other.changes_left = other.changes_left.min(1);
             }
