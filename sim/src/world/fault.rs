@@ -172,7 +172,7 @@ impl World {
         self.disk_faults();
         self.restore_faults();
         // What changes while a slot is created may be unknown to it.
-        let danger = if self.postgres.creates_slot() { CREATING } else { 1 };
+        let danger = if !self.plan.even && self.postgres.creates_slot() { CREATING } else { 1 };
         let weight = self.weight(Family::SilentAlter, per_mille(10)) * danger;
         let alter = self.choose(Kind::SilentAlter, Entity::Postgres, 5, weight);
         if alter != 0 {
@@ -259,7 +259,8 @@ impl World {
     fn client_faults(&mut self, client: u8) {
         let entity = Entity::Client(client);
         // Whoever comes without a store while a commit is not visible gets a snapshot with a seam.
-        let unseen = if self.plan.has(Family::StoreLoss) && self.has_invisible() { UNSEEN } else { 1 };
+        let unseen = self.plan.has(Family::StoreLoss) && self.has_invisible() && !self.plan.even;
+        let unseen = if unseen { UNSEEN } else { 1 };
         let weight = self.weight(Family::ClientCrash, per_mille(8)) * self.storing(client).max(unseen);
         if self.clients[client as usize].machine.is_some() && self.happens(Kind::CrashAnytime, entity, weight) {
             self.crash_client(client);

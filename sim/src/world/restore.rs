@@ -25,7 +25,10 @@ impl World {
             false => per_mille(25),
             // When they would notice, and sooner when they have something to deliver.
             true if !self.would_notice_copy() => 0,
-            true => per_mille(50) * if !self.plan.even && self.would_deliver() { 16 } else { 1 },
+            true => {
+                let danger = (0..NODES).map(|node| self.danger(node)).max().unwrap_or(1);
+                per_mille(50) * if !self.plan.even && self.would_deliver() { danger.max(16) } else { danger }
+            }
         };
         if self.happens(Kind::RestoreDatabase, Entity::Postgres, weight) {
             self.restore();
