@@ -240,6 +240,7 @@ async fn what_changed_while_a_slot_was_made_by_hand_is_known_to_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_changed_while_the_slot_of_a_later_era_was_made_is_known_to_it() {
     let mut site = Site::start(&format!("{ITEMS}; {OTHER}")).await;
+    site.live_client("before").await; // There is an era.
     site.server.kill();
     make_by_hand(&site.cluster.url(), "alter table item add column n int default 7").await;
     site.server.launch().expect("starts");
@@ -280,6 +281,7 @@ async fn make_by_hand(url: &str, change: &str) {
 /// A slot is settled before an era begins on it. So history is made to say that it reaches to the slot: the era is kept.
 pub async fn undecodable(serve: &[&str]) {
     let mut site = Site::start_with(&format!("{ITEMS}; {OTHER}"), &[], serve).await;
+    site.live_client("before").await; // There is an era.
     site.server.kill();
     make_by_hand(&site.cluster.url(), "truncate item").await;
     site.execute("update dormouse.era set covered_lsn = pg_current_wal_insert_lsn()").await;
