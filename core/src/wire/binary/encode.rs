@@ -3,6 +3,7 @@
 use super::write::Writer;
 use super::{flag, kind, operation, value};
 use crate::change::{Change, Chunk, Column, Page, Relation, Transaction};
+use crate::position::{CommitTime, Lsn};
 use crate::row::{Row, Value};
 use crate::session::BackfillId;
 use crate::wire::{ClientMessage, ServerMessage};
@@ -17,7 +18,7 @@ pub fn encode_server(message: &ServerMessage) -> Option<Vec<u8>> {
             out.byte(kind::PAGE);
             out.position(page.after);
             out.waypoint(&page.through);
-            push_transactions(&mut out, page);
+            push_transactions(&mut out, page, page.after.commit_lsn, page.through.committed_at);
             Some(out.bytes)
         }
         ServerMessage::Chunk { backfill, n, of, chunk } => {
@@ -33,7 +34,7 @@ pub fn encode_server(message: &ServerMessage) -> Option<Vec<u8>> {
             let has = |is, flag| if is { flag } else { 0 };
             out.byte(has(page.is_some(), flag::HAS_PAGE) | has(complete.is_some(), flag::HAS_COMPLETE));
             if let Some(page) = page {
-                push_transactions(&mut out, page);
+                push_transactions(&mut out, page, Lsn::ZERO, CommitTime(0)); // Where its page stands is not told.
             }
             if let Some(complete) = complete {
                 out.waypoint(complete);
@@ -89,11 +90,11 @@ pub fn chunk_body(chunk: &Chunk) -> Vec<u8> {
     out.bytes
 }
 
-fn push_transactions(out: &mut Writer, page: &Page) {
+fn push_transactions(out: &mut Writer, page: &Page, after: Lsn, through: CommitTime) {
     out.number(page.relations.len() as u64);
     page.relations.iter().for_each(|relation| out.number(relation.id.0));
     out.number(page.transactions.len() as u64);
-    let (mut lsn, mut time) = (page.after.commit_lsn.0, page.through.committed_at.0);
+    let (mut lsn, mut time) = (after.0, through.0);
     for transaction in &page.transactions {
         let Transaction { commit_lsn, xid, committed_at, first, complete, changes, .. } = transaction;
         out.number(commit_lsn.0.wrapping_sub(lsn));

@@ -125,6 +125,22 @@ proptest! {
         prop_assert_eq!(shapes().decode(&text), Ok(message));
     }
 
+    /// The page of a seam was read from history, and stands somewhere; its transactions arrive as they were all the same.
+    #[test]
+    fn a_seams_transactions_do_not_depend_on_where_its_page_stands(
+        after in position(),
+        through in waypoint(),
+        all in transactions(),
+    ) {
+        let page = |after, through| Some(Arc::new(page_of(after, through, all.clone())));
+        let seam = |page| ServerMessage::Seam { backfill: BackfillId(1), n: 2, page, complete: None };
+        let told = seam(page(Position::ZERO, Waypoint::default()));
+        let sent = seam(page(after, through));
+        let bytes = encode_server(&sent).expect("it travels in binary");
+        prop_assert_eq!(decode_server(&bytes, &shapes()), Ok(told.clone()));
+        prop_assert_eq!(shapes().decode(&json::encode_server(&sent)), Ok(told));
+    }
+
     #[test]
     fn a_clients_message_comes_back_as_it_was(through in waypoint(), backfill in any::<u64>(), n in any::<u32>()) {
         for message in [ClientMessage::Ack { through }, ClientMessage::Staged { backfill: BackfillId(backfill), n }] {
