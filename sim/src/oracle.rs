@@ -1,5 +1,6 @@
 //! What must always be true: the promises, watched online from outside the machines, against the model's truth.
 
+mod as_sent;
 mod follows;
 mod lost;
 mod naive;
@@ -10,6 +11,7 @@ mod server;
 mod session;
 mod watch;
 
+pub use as_sent::as_sent;
 pub use follows::follows;
 pub use naive::Naive;
 pub use registry::RegistryBefore;

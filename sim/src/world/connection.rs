@@ -25,7 +25,8 @@ pub(super) enum ToServer {
 #[derive(Debug, Clone)]
 pub(super) enum ToClient {
     Message(Arc<ServerMessage>),
-    Bytes(Payload<'static>),
+    /// With what they are.
+    Bytes(Payload<'static>, Arc<ServerMessage>),
     Pong,
     Closed(&'static str),
 }

@@ -74,7 +74,7 @@ impl World {
         let (client, life, socket) = (connection.client, connection.client_life, connection.socket);
         let message = match frame {
             ToClient::Message(message) => Ok((*message).clone()),
-            ToClient::Bytes(payload) => connection.decoder.decode(payload),
+            ToClient::Bytes(payload, _) => connection.decoder.decode(payload),
             ToClient::Pong | ToClient::Closed(_) => return,
         };
         let weight = if self.plan.has(Family::Latency) { per_mille(400) } else { 0 };

@@ -6,7 +6,7 @@ use super::{Event, World, names};
 use crate::chooser::{Kind, per_mille};
 use crate::entity::Entity;
 use crate::log::{Draft, Link as Way, What};
-use crate::oracle::{Promise, Sent};
+use crate::oracle::{Promise, Sent, as_sent};
 use crate::plan::{Family, client_id};
 use crate::probe::Probe;
 use dormouse_core::client::SocketId;
@@ -149,7 +149,7 @@ impl World {
         let frame = if self.plan.has(Family::Bytes) {
             self.hit(Probe::BytesOnTheWire);
             let format = self.format_of(id);
-            ToClient::Bytes(self.encoded.of(message, format))
+            ToClient::Bytes(self.encoded.of(message, format), Arc::clone(message))
         } else {
             ToClient::Message(Arc::clone(message))
         };
@@ -188,7 +188,7 @@ impl World {
     fn push_weighed(&mut self, id: u64, frame: ToClient, weight: (u64, u64)) {
         self.doing = match &frame {
             ToClient::Message(message) => names::of_message(message),
-            ToClient::Bytes(_) => "Bytes",
+            ToClient::Bytes(..) => "Bytes",
             ToClient::Pong => "Pong",
             ToClient::Closed(_) => "Closed",
         };
@@ -307,8 +307,12 @@ impl World {
         let (client, life, socket) = (connection.client, connection.client_life, connection.socket);
         let input = match frame {
             ToClient::Message(message) => return self.said_to_client(id, Ok((*message).clone())),
-            ToClient::Bytes(payload) => {
-                let message = connection.decoder.decode(payload);
+            ToClient::Bytes(payload, sent) => {
+                let (hub, message) = (connection.hub, connection.decoder.decode(payload));
+                if message.as_ref().is_ok_and(|heard| !as_sent(heard, &sent)) {
+                    let event = format!("what arrives at client/{client} is not what was sent");
+                    self.violate(Promise::Complete, "as sent", Entity::Hub(hub), event);
+                }
                 return self.said_to_client(id, message);
             }
             ToClient::Pong => client::Input::Heard { socket },
