@@ -8,6 +8,7 @@ use dormouse_core::position::Lsn;
 use dormouse_core::replication::{CreateSlot, Fenced, InspectSource, InspectTables, SettleSlot, SourceState};
 use dormouse_core::source::{Fingerprints, SlotState};
 use std::time::{Duration, Instant};
+use tokio_postgres::error::SqlState;
 use tokio_postgres::types::PgLsn;
 
 /// How long the creation of a slot, and its settling, may wait for the transactions that run.
@@ -96,7 +97,13 @@ impl Database {
             return Ok(Fenced::Superseded);
         }
         let sql = "select end_lsn from pg_replication_slot_advance($1, pg_current_wal_flush_lsn())";
-        client.query_one(sql, &[&self.slot_name()]).await.map_err(failure::of)?;
+        client.query_one(sql, &[&self.slot_name()]).await.map_err(|error| match error.code() {
+            // It was invalidated meanwhile, which the next look at the source sees.
+            Some(code) if *code == SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE => {
+                Failure::Unavailable(format!("the slot cannot be settled: {error}"))
+            }
+            _ => failure::of(error),
+        })?;
         let slot = self.slot().await?;
         let slot = slot.ok_or_else(|| Failure::Unavailable("the slot vanished while it was settled".into()))?;
         Ok(Fenced::Done(slot.confirmed))
