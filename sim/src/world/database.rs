@@ -240,7 +240,7 @@ impl World {
             replication::Output::SettleSlot(ask) => ask.id,
             _ => return SlotWait::Over,
         };
-        let until = match self.replications[node as usize].creating {
+        let until = match self.replications[node as usize].slot_wait {
             Some((waiting, until)) if waiting == id => until,
             // A later one dropped the slot under it, and ended its session.
             Some((waiting, _)) if waiting > id => return SlotWait::Ended,
@@ -251,7 +251,7 @@ impl World {
                     _ => None,
                 };
                 let Some(until) = until else { return SlotWait::Over };
-                self.replications[node as usize].creating = Some((id, until));
+                self.replications[node as usize].slot_wait = Some((id, until));
                 until
             }
         };

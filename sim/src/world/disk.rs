@@ -23,8 +23,7 @@ const FULL_US: &[u64] = &[0, 400_000, 1_500_000, 4_500_000];
 impl World {
     /// The disk fills up, until somebody makes space.
     pub(super) fn disk_faults(&mut self) {
-        let danger = (0..NODES).map(|node| self.danger(node)).max().unwrap_or(1);
-        self.fill_disk(Entity::Postgres, per_mille(10) * danger);
+        self.fill_disk(Entity::Postgres, per_mille(10) * self.danger_anywhere());
     }
 
     fn fill_disk(&mut self, by: Entity, weight: u32) {

@@ -73,6 +73,11 @@ impl World {
         }
     }
 
+    /// The same for what befalls all of them together.
+    pub(super) fn danger_anywhere(&self) -> u32 {
+        (0..NODES).map(|node| self.danger(node)).max().unwrap_or(1)
+    }
+
     /// The same for a connection whose client has given it up already.
     pub(super) fn given_up(&self, client: u8) -> u32 {
         if self.plan.even {
@@ -90,6 +95,17 @@ impl World {
             return 1;
         }
         if self.queue.waiting((STORE_ANSWERS, client.into())) > 0 { 16 } else { 1 }
+    }
+
+    /// How much more often tables change: what changes while a slot is created may be unknown to it.
+    fn altering(&self) -> u32 {
+        if !self.plan.even && self.postgres.creates_slot() { CREATING } else { 1 }
+    }
+
+    /// How much more often a client crashes that loses its store: whoever comes without one while a commit is not visible gets a snapshot
+    /// with a seam.
+    fn unseen(&self) -> u32 {
+        if !self.plan.even && self.plan.has(Family::StoreLoss) && self.has_invisible() { UNSEEN } else { 1 }
     }
 
     fn server_faults(&mut self) {
@@ -171,9 +187,7 @@ impl World {
         }
         self.disk_faults();
         self.restore_faults();
-        // What changes while a slot is created may be unknown to it.
-        let danger = if !self.plan.even && self.postgres.creates_slot() { CREATING } else { 1 };
-        let weight = self.weight(Family::SilentAlter, per_mille(10)) * danger;
+        let weight = self.weight(Family::SilentAlter, per_mille(10)) * self.altering();
         let alter = self.choose(Kind::SilentAlter, Entity::Postgres, 5, weight);
         if alter != 0 {
             match self.postgres.alter_table((alter % 2) as usize, alter > 2) {
@@ -182,7 +196,7 @@ impl World {
                 Err(_) => {}
             }
         }
-        let weight = self.weight(Family::Rewrites, per_mille(10)) * danger;
+        let weight = self.weight(Family::Rewrites, per_mille(10)) * self.altering();
         let rewrite = self.choose(Kind::SilentRewrite, Entity::Postgres, 3, weight);
         if rewrite != 0 && self.postgres.rewrite_table((rewrite % 2) as usize).is_ok() {
             self.hit(Probe::SilentRewrite);
@@ -258,10 +272,7 @@ impl World {
 
     fn client_faults(&mut self, client: u8) {
         let entity = Entity::Client(client);
-        // Whoever comes without a store while a commit is not visible gets a snapshot with a seam.
-        let unseen = self.plan.has(Family::StoreLoss) && self.has_invisible() && !self.plan.even;
-        let unseen = if unseen { UNSEEN } else { 1 };
-        let weight = self.weight(Family::ClientCrash, per_mille(8)) * self.storing(client).max(unseen);
+        let weight = self.weight(Family::ClientCrash, per_mille(8)) * self.storing(client).max(self.unseen());
         if self.clients[client as usize].machine.is_some() && self.happens(Kind::CrashAnytime, entity, weight) {
             self.crash_client(client);
         }

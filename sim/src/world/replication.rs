@@ -57,8 +57,8 @@ pub(super) struct ReplicationHost {
     spins: Spins,
     /// Appends on their way to the database.
     pub(super) recording: u32,
-    /// The last creation of a slot that waited for those who ran, and until which id.
-    pub(super) creating: Option<(AskId, Xid)>,
+    /// The last creation or settling of a slot that waited for those who ran, and until which id.
+    pub(super) slot_wait: Option<(AskId, Xid)>,
     pub(super) last_announced: [Timestamp; HUBS as usize],
     /// What its process knows of the database.
     pub(super) known: Known,

@@ -25,10 +25,8 @@ impl World {
             false => per_mille(25),
             // When they would notice, and sooner when they have something to deliver.
             true if !self.would_notice_copy() => 0,
-            true => {
-                let danger = (0..NODES).map(|node| self.danger(node)).max().unwrap_or(1);
-                per_mille(50) * if !self.plan.even && self.would_deliver() { danger.max(16) } else { danger }
-            }
+            true if !self.plan.even && self.would_deliver() => per_mille(50) * self.danger_anywhere().max(16),
+            true => per_mille(50) * self.danger_anywhere(),
         };
         if self.happens(Kind::RestoreDatabase, Entity::Postgres, weight) {
             self.restore();
