@@ -20,7 +20,7 @@ pub use session::{Sent, of_session};
 pub use watch::{Oracles, Second};
 
 use crate::entity::Entity;
-use crate::plan::{Plan, WINDOW_BYTES, client_id};
+use crate::plan::{Limits, Plan, client_id};
 use crate::postgres::Postgres;
 use dormouse_core::change::{Relation, Scope};
 use dormouse_core::position::{Era, Lsn, Position, Waypoint};
@@ -110,6 +110,7 @@ pub struct Oracle {
     /// Who has ever asked to be forgotten, and the newest epoch that they had then: what came later stays.
     leavers: BTreeMap<ClientId, Epoch>,
     honest: usize,
+    limits: Limits,
     /// What was recorded last: a complete transaction, or how far the pieces of one reach.
     recorded: Option<(Era, Lsn)>,
     piece: Option<(Era, Lsn, u32)>,
@@ -128,6 +129,7 @@ impl Oracle {
             epochs: BTreeMap::new(),
             leavers: BTreeMap::new(),
             honest: plan.size.clients() as usize,
+            limits: plan.limits(),
             recorded: None,
             piece: None,
             lost: lost::Lost::default(),
@@ -179,8 +181,32 @@ impl Oracle {
     pub fn in_flight(&self, bytes: u64) -> Checked {
         const CHUNKS: u64 = 3 * 4 * 1024;
         const PAGE: u64 = 8 * 1024;
-        if bytes > WINDOW_BYTES + CHUNKS + 2 * PAGE {
+        if bytes > self.limits.window_bytes + CHUNKS + 2 * PAGE {
             return broken(Promise::Bounded, "in flight", format!("{bytes} bytes are on their way to one session"));
+        }
+        Ok(())
+    }
+
+    /// So many bytes wait in a replicator to be recorded: four pages at most, of which a read may exceed one by its last change.
+    ///
+    /// # Errors
+    /// When they are more.
+    pub fn queues(&self, bytes: usize) -> Checked {
+        const LARGEST: usize = 2 * 1024;
+        let Limits { changes, recorded_bytes, .. } = self.limits;
+        if bytes > 4 * recorded_bytes as usize + LARGEST + 128 * (changes as usize + 1) {
+            return broken(Promise::Bounded, "queue bytes", format!("{bytes} bytes wait to be recorded"));
+        }
+        Ok(())
+    }
+
+    /// A hub keeps so many bytes of recent pages, of which none is as large as all may be.
+    ///
+    /// # Errors
+    /// When they are more than it may keep.
+    pub fn keeps(&self, bytes: u64) -> Checked {
+        if bytes > self.limits.ring_bytes {
+            return broken(Promise::Bounded, "recent pages", format!("{bytes} bytes of recent pages are kept"));
         }
         Ok(())
     }

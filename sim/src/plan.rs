@@ -163,6 +163,8 @@ families! {
     Poison = 50 of 12,
     /// Windows hold more pages than are counted one by one, and credentials outlast registrations.
     Roomy = 51 of 8,
+    /// Rows differ in size, and it is bytes that fill pages, windows and what a hub keeps.
+    Wide = 52 of 8,
 }
 
 /// Which families are on.
@@ -333,6 +335,7 @@ impl Plan {
             seed: self.seed,
             odd_shapes: self.has(Family::Shapes),
             replaces: self.has(Family::Replaces),
+            wide: self.has(Family::Wide),
             ..crate::postgres::Config::default()
         }
     }
@@ -357,8 +360,8 @@ impl Plan {
             backoff_most: Duration::from_secs(1),
             // A crash of the simulator's host is never the transaction's fault, but where one is to be blamed.
             attempts_max: if self.has(Family::Poison) { ATTEMPTS_MAX } else { 1_000 },
-            page_changes_max: PAGE_CHANGES,
-            page_bytes_max: RECORDED_BYTES,
+            page_changes_max: self.limits().changes,
+            page_bytes_max: self.limits().recorded_bytes,
             seed: self.seed ^ u64::from(node),
             safeguards: self.safeguards,
         }
@@ -368,7 +371,8 @@ impl Plan {
     #[must_use]
     pub fn hub(&self, hub: u8, life: u64) -> hub::Config {
         // Lives cut pieces differently, as versions of the server may.
-        let page_changes_max = PAGE_CHANGES - 2 + u32::try_from(life % 4).unwrap_or(0);
+        let limits = self.limits();
+        let page_changes_max = limits.changes - 2 + u32::try_from(life % 4).unwrap_or(0);
         hub::Config {
             seed: self.seed ^ u64::from(hub) << 8,
             registration_ttl: Duration::from_secs(9),
@@ -386,16 +390,22 @@ impl Plan {
             backoff_first: Duration::from_millis(20),
             backoff_most: Duration::from_secs(1),
             window_pages: self.window_pages(),
-            window_bytes: WINDOW_BYTES,
+            window_bytes: limits.window_bytes,
             window_chunks: CHUNKS,
             page_changes_max,
-            page_bytes_max: PAGE_BYTES,
+            page_bytes_max: limits.read_bytes,
             ring_pages_max: 8,
-            ring_bytes_max: RING_BYTES,
+            ring_bytes_max: limits.ring_bytes,
             reads_max: 4,
             safeguards: self.safeguards,
             ..hub::Config::default()
         }
+    }
+
+    /// What bounds pages, windows and what a hub keeps.
+    #[must_use]
+    pub const fn limits(&self) -> Limits {
+        if self.has(Family::Wide) { Limits::BYTES } else { Limits::COUNTS }
     }
 
     /// How many pages of a session may be on their way.
@@ -421,7 +431,7 @@ impl Plan {
             silence_timeout: Duration::from_secs(5),
             dial_timeout: Duration::from_secs(2),
             greet_timeout: Duration::from_secs(4),
-            window_bytes: WINDOW_BYTES as usize,
+            window_bytes: usize::try_from(self.limits().window_bytes).unwrap_or(usize::MAX),
             queue_messages_max: QUEUE_MESSAGES,
             safeguards: self.safeguards,
             ..client::Config::new(client_id(client))
@@ -433,20 +443,45 @@ impl Plan {
 pub const ATTEMPTS_MAX: u32 = 3;
 /// The most changes in one page of a simulated world.
 pub const PAGE_CHANGES: u32 = 5;
-/// The most bytes in one page that is appended to history.
-pub const RECORDED_BYTES: u32 = 64 * 1024;
-/// About the most bytes in one page read from history.
-pub const PAGE_BYTES: u32 = 4 * 1024;
 /// How many pages of a session may be on their way.
 pub const WINDOW_PAGES: u32 = 4;
 /// The same where there is room: runs of two pages are counted as one.
 pub const ROOMY_PAGES: u32 = 16;
 /// How many chunks of a session may be on their way.
 pub const CHUNKS: u32 = 3;
-/// A session's window.
-pub const WINDOW_BYTES: u64 = 16 * 1024;
-/// A hub's ring.
-pub const RING_BYTES: u64 = 64 * 1024;
+/// The bounds of a world.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// The most changes in one page.
+    pub changes: u32,
+    /// The most bytes in one page that is appended to history.
+    pub recorded_bytes: u32,
+    /// About the most bytes in one page read from history.
+    pub read_bytes: u32,
+    /// A session's window.
+    pub window_bytes: u64,
+    /// A hub's ring.
+    pub ring_bytes: u64,
+}
+
+impl Limits {
+    /// Counts are reached, and bytes are not.
+    const COUNTS: Self = Self {
+        changes: PAGE_CHANGES,
+        recorded_bytes: 64 * 1024,
+        read_bytes: 4 * 1024,
+        window_bytes: 16 * 1024,
+        ring_bytes: 64 * 1024,
+    };
+    /// The other way round: of the largest rows one is more than a page.
+    const BYTES: Self = Self {
+        changes: 3 * PAGE_CHANGES,
+        recorded_bytes: 1_536,
+        read_bytes: 1_024,
+        window_bytes: 3 * 1_024,
+        ring_bytes: 6 * 1_024,
+    };
+}
 
 /// How many messages a client keeps that wait for its store.
 pub const QUEUE_MESSAGES: usize = 48;

@@ -72,6 +72,8 @@ pub struct Config {
     /// Whether tables may be created again, given another key, or taken out of the publication: then each fingerprint also tells how
     /// many alterations there were, in a place where no machine looks for any.
     pub replaces: bool,
+    /// Whether the large column differs in size from row to row, up to more than a page takes.
+    pub wide: bool,
 }
 
 impl Default for Config {
@@ -86,6 +88,20 @@ impl Default for Config {
             own_xids: true,
             odd_shapes: false,
             replaces: false,
+            wide: false,
+        }
+    }
+}
+
+impl Config {
+    /// About how many bytes the large column of a row holds: in wide worlds that of one in sixteen has more than a page takes, and half have
+    /// as many as elsewhere.
+    fn large_bytes(&self, value: u64) -> usize {
+        match crate::chooser::mix(self.seed ^ value) % 16 {
+            0 if self.wide => 1_700,
+            1..=3 if self.wide => 400,
+            4..=7 if self.wide => 120,
+            _ => self.large_bytes,
         }
     }
 }

@@ -173,6 +173,9 @@ probes! {
     DiskFullAtSnapshot: "snapshot met a full disk",
     Converged: "converged after quiet",
     MidRunQuiet: "converged in the midst of a run",
+    CutByBytes: "transaction cut where a page held no more bytes",
+    LargerThanPage: "change recorded that is larger than a page",
+    WindowFullOfBytes: "window of a session full of bytes before it was full of pages",
     Idle: "hubs hibernated after quiet",
 }
 

@@ -1,7 +1,7 @@
 //! Durable, on the server's side: nothing is announced, covered or confirmed ahead of what is in history.
 
 use super::{Checked, Oracle, Promise, broken};
-use crate::plan::{PAGE_CHANGES, RECORDED_BYTES};
+use crate::plan::Limits;
 use crate::postgres::Postgres;
 use dormouse_core::change::{Page, Transaction};
 use dormouse_core::fault::Failure;
@@ -56,7 +56,7 @@ impl Oracle {
         if !matches!(reply, Ok(Recorded::Recorded { .. })) {
             return Ok(());
         }
-        within_limits(&ask.page)?;
+        within_limits(postgres, &ask.page, self.limits)?;
         for transaction in &ask.page.transactions {
             let at = transaction.commit_lsn;
             as_committed(postgres, &ask.page, transaction)?;
@@ -134,15 +134,18 @@ fn as_committed(postgres: &Postgres, page: &Page, transaction: &Transaction) -> 
 }
 
 /// A page keeps to its limits, and no transaction is cut that need not be.
-fn within_limits(page: &Page) -> Checked {
+fn within_limits(postgres: &Postgres, page: &Page, limits: Limits) -> Checked {
     let (changes, weight) = (page.changes(), page.weight());
-    if changes > 1 && (changes > PAGE_CHANGES as usize || weight > RECORDED_BYTES as usize) {
+    let (changes_max, bytes_max) = (limits.changes as usize, limits.recorded_bytes as usize);
+    if changes > 1 && (changes > changes_max || weight > bytes_max) {
         let event = format!("{changes} changes that weigh {weight} are appended in one page");
         return broken(Promise::Bounded, "page", event);
     }
-    let piece = page.transactions.first().filter(|transaction| !transaction.complete);
-    if piece.is_some_and(|piece| piece.changes.len() < PAGE_CHANGES as usize && weight < RECORDED_BYTES as usize / 2) {
-        let event = format!("a piece of {changes} changes is appended, which is no whole page");
+    let Some(piece) = page.transactions.first().filter(|piece| !piece.complete) else { return Ok(()) };
+    let next =
+        postgres.commit_at(piece.commit_lsn).and_then(|commit| commit.changes.get(piece.first as usize + changes));
+    if next.is_some_and(|next| changes < changes_max && weight + next.change.weight() <= bytes_max) {
+        let event = format!("a piece of {changes} changes that weighs {weight} is appended, which is no whole page");
         return broken(Promise::Bounded, "piece", event);
     }
     Ok(())

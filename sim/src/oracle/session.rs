@@ -1,7 +1,7 @@
 //! Bounded and Scoped, on one connection: what the present life of its hub has sent and not heard of, and what it said twice.
 
 use super::{Checked, Promise, broken};
-use crate::plan::{CHUNKS, WINDOW_BYTES};
+use crate::plan::CHUNKS;
 use dormouse_core::change::{Page, RelationId};
 use dormouse_core::position::{Era, Position, SchemaVersion};
 use dormouse_core::row::Row;
@@ -27,11 +27,11 @@ pub struct Sent {
 }
 
 impl Sent {
-    /// A hub sends a message, on a connection with a window of so many pages.
+    /// A hub sends a message, on a connection with a window of so many pages and bytes.
     ///
     /// # Errors
     /// When more is under way than the window allows, a page is counted as less than its rows, or a shape is told twice.
-    pub fn sends(&mut self, message: &ServerMessage, window_pages: u32) -> Checked {
+    pub fn sends(&mut self, message: &ServerMessage, window: (u32, u64)) -> Checked {
         self.is_told(message)?;
         match message {
             ServerMessage::Welcome { from, .. } => {
@@ -40,7 +40,7 @@ impl Sent {
             }
             ServerMessage::Page(page) => {
                 self.on_pages = true;
-                self.page(page, window_pages)
+                self.page(page, window)
             }
             ServerMessage::Chunk { .. } | ServerMessage::Seam { .. } if self.on_pages => {
                 let event = "everything is sent again, and the client was not told why".into();
@@ -81,7 +81,7 @@ impl Sent {
         }
     }
 
-    fn page(&mut self, page: &Page, window_pages: u32) -> Checked {
+    fn page(&mut self, page: &Page, (window_pages, window_bytes): (u32, u64)) -> Checked {
         let changes = page.transactions.iter().flat_map(|transaction| transaction.changes.iter());
         let bytes = changes.filter_map(crate::postgres::row_of).map(|row: &Row| row.bytes().len() as u64).sum();
         if (page.weight() as u64) < bytes {
@@ -89,7 +89,7 @@ impl Sent {
             return broken(Promise::Bounded, "weight", event);
         }
         let before: u64 = self.pages.iter().map(|(_, bytes)| bytes).sum();
-        if self.pages.len() >= window_pages as usize || before >= WINDOW_BYTES {
+        if self.pages.len() >= window_pages as usize || before >= window_bytes {
             let event = format!("a page is sent while {} with {before} bytes are under way", self.pages.len());
             return broken(Promise::Bounded, "window", event);
         }

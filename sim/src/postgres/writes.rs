@@ -179,12 +179,12 @@ impl Postgres {
                 if current(key).is_some() {
                     return Err(WriteError::RowExists);
                 }
-                let row = table.row(key, value, self.config.large_bytes);
+                let row = table.row(key, value, self.config.large_bytes(value));
                 (Change::Insert { relation, row: row.clone() }, vec![(key, Some(row))])
             }
             Write::Update { key, value, large: true, .. } => {
                 let old = current(key).ok_or(WriteError::NoSuchRow)?;
-                let row = table.row(key, value, self.config.large_bytes);
+                let row = table.row(key, value, self.config.large_bytes(value));
                 (table.updated(old, &row, row.clone()), vec![(key, Some(row))])
             }
             Write::Update { key, value, large: false, .. } => {

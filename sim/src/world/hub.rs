@@ -212,10 +212,12 @@ impl World {
         self.log.state(Entity::Hub(hub), || crate::log::state(machine));
         let broken =
             if self.events.is_multiple_of(CHECK_ALL_EVERY) { machine.check_all() } else { machine.check() }.err();
-        let due = machine.poll_timeout();
+        let (due, kept) = (machine.poll_timeout(), machine.ring_bytes());
         if let Some(broken) = broken {
             self.broken(Entity::Hub(hub), &broken);
         }
+        let verdict = self.oracle.keeps(kept);
+        self.verdict(Entity::Hub(hub), verdict);
         let host = &mut self.hubs[hub as usize];
         if let Some(due) = due.map(|due| (due - host.ahead).max(self.now).max(host.stalled_until))
             && host.due.is_none_or(|planned| due < planned)

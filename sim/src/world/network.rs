@@ -166,7 +166,7 @@ impl World {
         }
         let stands = connection.attachment.as_ref().map(|attachment| (attachment.era, attachment.schema));
         let present = crate::oracle::of_session(stands, message);
-        let bounded = connection.ledger.sends(message, self.plan.window_pages());
+        let bounded = connection.ledger.sends(message, (self.plan.window_pages(), self.plan.limits().window_bytes));
         let allowed = self.oracle.allowed(self.now, connection.credential_until, message);
         let scoped = self.oracle.scoped(connection.client, message);
         let chained = self.oracle.sent(&mut connection.sent, message);
@@ -210,6 +210,8 @@ impl World {
         let at = connection.to_client.last;
         if connection.pages() >= self.plan.window_pages() as usize {
             self.probes.hit(Probe::WindowFull);
+        } else if connection.in_flight >= self.plan.limits().window_bytes {
+            self.probes.hit(Probe::WindowFullOfBytes);
         }
         self.queue.push(at, Event::Frame { connection: id, to_server: false });
     }

@@ -217,10 +217,12 @@ impl World {
         self.log.state(Entity::Replication(node), || crate::log::state(machine));
         let broken =
             if self.events.is_multiple_of(CHECK_ALL_EVERY) { machine.check_all() } else { machine.check() }.err();
-        let due = machine.poll_timeout();
+        let (due, queued) = (machine.poll_timeout(), machine.queued_bytes());
         if let Some(broken) = broken {
             self.broken(Entity::Replication(node), &broken);
         }
+        let verdict = self.oracle.queues(queued);
+        self.verdict(Entity::Replication(node), verdict);
         let host = &mut self.replications[node as usize];
         if let Some(due) = due.map(|due| (due - host.ahead).max(self.now))
             && host.due.is_none_or(|planned| due < planned)

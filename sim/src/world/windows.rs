@@ -2,7 +2,6 @@
 
 use super::{Event, World};
 use crate::entity::{Entity, HUBS};
-use crate::plan::PAGE_CHANGES;
 use crate::postgres::{Committed, TxId};
 use crate::probe::Probe;
 use dormouse_core::ask::Answer;
@@ -156,10 +155,17 @@ impl World {
         }
         let full = ask.page.transactions.iter().any(|transaction| {
             let end = transaction.first as usize + transaction.changes.len();
-            transaction.complete && transaction.first > 0 && end.is_multiple_of(PAGE_CHANGES as usize)
+            transaction.complete && transaction.first > 0 && end.is_multiple_of(self.plan.limits().changes as usize)
         });
         if full {
             self.hit(Probe::PageExactlyFull);
+        }
+        let limits = self.plan.limits();
+        if ask.page.is_piece() && ask.page.changes() < limits.changes as usize {
+            self.hit(Probe::CutByBytes);
+        }
+        if ask.page.weight() > limits.recorded_bytes as usize {
+            self.hit(Probe::LargerThanPage);
         }
     }
 
