@@ -114,6 +114,9 @@ struct FuzzArgs {
     /// Let the second, naive oracle look at every run, and not at one in sixteen: slower.
     #[arg(long)]
     naive: bool,
+    /// Run one seed in so many twice and from its own trace, and compare; 0: none.
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    twice_every: u64,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,

@@ -165,6 +165,8 @@ families! {
     Roomy = 51 of 8,
     /// Rows differ in size, and it is bytes that fill pages, windows and what a hub keeps.
     Wide = 52 of 8,
+    /// Transactions larger than all that a hub keeps, a session's window and a replicator's queue hold.
+    Huge = 53 of 12,
 }
 
 /// Which families are on.

@@ -174,6 +174,7 @@ probes! {
     Converged: "converged after quiet",
     MidRunQuiet: "converged in the midst of a run",
     CutByBytes: "transaction cut where a page held no more bytes",
+    HugeTransaction: "transaction recorded that is larger than all that a hub keeps",
     LargerThanPage: "change recorded that is larger than a page",
     WindowFullOfBytes: "window of a session full of bytes before it was full of pages",
     Idle: "hubs hibernated after quiet",

@@ -15,8 +15,6 @@ use std::path::Path;
 const SEEDS: u64 = 1_000;
 /// From so many seeds of size S on, every probe must have been hit.
 const PROBED_FROM: u64 = 10_000;
-/// One seed in so many is run twice and compared.
-const TWICE_EVERY: u64 = 50;
 
 pub(super) fn run(args: &FuzzArgs) -> u8 {
     let size = Size::from(args.size);
@@ -32,7 +30,7 @@ pub(super) fn run(args: &FuzzArgs) -> u8 {
         violations_max: args.violations_max,
         threads: args.threads,
         progress: true,
-        twice_every: TWICE_EVERY,
+        twice_every: args.twice_every,
     };
     let outcome = pool::run(&job);
     if let Some(dir) = &args.report

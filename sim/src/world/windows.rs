@@ -1,11 +1,12 @@
 //! Where the windows of races are seen: each probe is hit at the place where its situation is visible, and nowhere else.
 
+use super::workload::HUGE;
 use super::{Event, World};
 use crate::entity::{Entity, HUBS};
 use crate::postgres::{Committed, TxId};
 use crate::probe::Probe;
 use dormouse_core::ask::Answer;
-use dormouse_core::change::Change;
+use dormouse_core::change::{Change, Transaction};
 use dormouse_core::fault::Failure;
 use dormouse_core::history::HistoryRead;
 use dormouse_core::hub::{self, SnapshotTaken, Spool};
@@ -163,6 +164,10 @@ impl World {
         let limits = self.plan.limits();
         if ask.page.is_piece() && ask.page.changes() < limits.changes as usize {
             self.hit(Probe::CutByBytes);
+        }
+        let huge = |transaction: &Transaction| u64::from(transaction.first) + transaction.changes.len() as u64 >= HUGE;
+        if ask.page.transactions.iter().any(huge) {
+            self.hit(Probe::HugeTransaction);
         }
         if ask.page.weight() > limits.recorded_bytes as usize {
             self.hit(Probe::LargerThanPage);

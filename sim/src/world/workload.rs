@@ -14,6 +14,8 @@ use std::time::Duration;
 const LAG_US: &[u64] = &[0, 10_000, 60_000, 250_000];
 const TABLES: u64 = 2;
 const KEYS: u64 = 10;
+/// The fewest changes of a huge transaction: more pages than a hub keeps.
+pub(super) const HUGE: u64 = 60;
 /// How often a transaction that outlasts others looks whether it has.
 const OUTLASTS: Duration = Duration::from_millis(20);
 /// How long nobody begins a transaction after commits that overtook one that is not visible.
@@ -121,8 +123,10 @@ impl World {
             return self.queue.push(self.workload.rest_until, Event::Writes { writer });
         }
         self.workload.transactions_left -= 1;
+        let huge = self.plan.has(Family::Huge) && self.draw(writer, 8) == 0;
         let large = self.plan.has(Family::Large) && self.draw(writer, 4) == 0;
         let changes = match large {
+            _ if huge => HUGE + self.draw(writer, 2 * HUGE),
             true => u64::from(PAGE_CHANGES) + self.draw(writer, 3 * u64::from(PAGE_CHANGES)),
             false => 1 + self.draw(writer, 4),
         };
