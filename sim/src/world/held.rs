@@ -13,7 +13,7 @@ use dormouse_core::time::Timestamp;
 use std::time::Duration;
 
 /// How long something is held whose moment does not come: longer than a lease, shorter than a silence.
-const HOLD_MAX: Duration = Duration::from_secs(4);
+pub(super) const HOLD_MAX: Duration = Duration::from_secs(4);
 /// How often a delay is held, in worlds that have the family.
 const WEIGHT: u32 = per_mille(20);
 

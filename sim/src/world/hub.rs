@@ -48,6 +48,8 @@ pub(super) struct HubHost {
     pub(super) repeats: Option<(Read, u32, Timestamp)>,
     /// When it last asked for registrations to be renewed.
     pub(super) renewed: Timestamp,
+    /// The life that waits for that to be answered.
+    pub(super) renewing: Option<u64>,
     /// How many questions of this life are not answered, those for the head left out: a woken hub reads that again.
     pub(super) open: u64,
     /// How many registrations it asked to be removed.
@@ -118,6 +120,9 @@ impl World {
         } else if !matches!(input, Input::HeadRead(_)) {
             let host = &mut self.hubs[hub as usize];
             host.open = host.open.saturating_sub(1);
+            if matches!(input, Input::RegistrationsRenewed(_)) {
+                host.renewing = None;
+            }
         }
         if let Input::SnapshotTaken(answer) = &input
             && let Ok(SnapshotTaken::Spooled(spool)) = &answer.reply

@@ -1,6 +1,7 @@
 //! What a hub must not do, whatever it was told: keep copies that nobody uses, oversleep, send honest clients away.
 
 use super::World;
+use super::held::HOLD_MAX;
 use crate::entity::{Entity, HUBS};
 use crate::oracle::Promise;
 use crate::plan::Family;
@@ -100,7 +101,7 @@ impl World {
         let host = &mut self.hubs[hub as usize];
         let read = match question {
             Output::RenewRegistrations(_) => {
-                host.renewed = self.now;
+                (host.renewed, host.renewing) = (self.now, Some(host.life));
                 return;
             }
             Output::ReadChunk(ask) => Read::Chunk(ask.question.spool, ask.question.n),
@@ -124,7 +125,8 @@ impl World {
             let now = self.hub_now(hub);
             let host = &self.hubs[hub as usize];
             let awake = host.machine.is_some() && !self.chooser.is_exhaustive();
-            if !awake || self.now.since(host.renewed.max(host.born)) < UNRENEWED_MAX {
+            let held = if host.renewing == Some(host.life) { HOLD_MAX } else { Duration::ZERO };
+            if !awake || self.now.since(host.renewed.max(host.born)) < UNRENEWED_MAX + held {
                 continue;
             }
             let kept = self.network.at_hub(hub).filter_map(|(_, connection)| connection.attachment.as_ref());
