@@ -46,7 +46,7 @@ pub(super) struct HubHost {
     pub(super) unused: Option<(SpoolId, Timestamp)>,
     /// What it read last, how often in a row, and since when.
     pub(super) repeats: Option<(Read, u32, Timestamp)>,
-    /// When it last asked for registrations to be renewed.
+    /// When it last asked for registrations to be renewed, or was answered.
     pub(super) renewed: Timestamp,
     /// The life that waits for that to be answered.
     pub(super) renewing: Option<u64>,
@@ -121,7 +121,7 @@ impl World {
             let host = &mut self.hubs[hub as usize];
             host.open = host.open.saturating_sub(1);
             if matches!(input, Input::RegistrationsRenewed(_)) {
-                host.renewing = None;
+                (host.renewed, host.renewing) = (self.now, None);
             }
         }
         if let Input::SnapshotTaken(answer) = &input
