@@ -13,6 +13,8 @@ pub(super) struct Lost {
     commits: Vec<(Lsn, Xid, CommitTime)>,
     eras: Vec<Era>,
     restored: bool,
+    /// How far history had been pruned before the restores: what was judged by it may be answered after them.
+    horizons: Vec<Waypoint>,
     /// The end of what was kept at the last restore, be it in the copy's history or not yet. Who was handed something that is gone was
     /// handed all before this.
     pub(super) kept_end: Option<Waypoint>,
@@ -23,12 +25,18 @@ impl Lost {
     pub(super) const fn is_nothing(&self) -> bool {
         !self.restored
     }
+
+    /// Whether a place of the present era was pruned before a restore.
+    pub(super) fn was_pruned(&self, at: &Waypoint) -> bool {
+        self.horizons.iter().any(|horizon| horizon.era == at.era && horizon.position > at.position)
+    }
 }
 
 impl Oracle {
     /// The database became what it was before. What was visible at greetings may be gone, and history may be written anew.
     pub fn restored(&mut self, was: &Postgres, is: &Postgres) {
         self.lost.restored = true;
+        self.lost.horizons.extend(was.horizon());
         let kept = is.commits().len();
         let gone = was.commits()[kept..].iter().map(|commit| (commit.commit_lsn, commit.xid, commit.committed_at));
         self.lost.commits.extend(gone);

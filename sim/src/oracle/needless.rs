@@ -19,7 +19,10 @@ impl Oracle {
         };
         let Some(at) = kept.or(said).filter(|at| Some(at.era) == postgres.era()) else { return Ok(()) };
         let why = match reason {
-            ResyncReason::Pruned if postgres.horizon().is_some_and(|horizon| at.position >= horizon.position) => {
+            ResyncReason::Pruned
+                if !self.lost.was_pruned(&at)
+                    && postgres.horizon().is_some_and(|horizon| at.position >= horizon.position) =>
+            {
                 "history was pruned"
             }
             ResyncReason::UnknownPosition if self.lost.is_nothing() => "its place is not known",
