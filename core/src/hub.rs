@@ -165,7 +165,9 @@ impl Machine for Hub {
             Input::Opened { session, credential_until } => self.on_opened(session, credential_until, now),
             Input::CredentialRenewed { session, until } => self.on_credential_renewed(session, until, now),
             Input::Received { session, message } => self.on_received(session, message, now),
-            Input::Closed { session, reason } => self.on_closed(session, reason, now),
+            Input::Closed { session, .. } => {
+                self.remove(session, now); // Its client may be back, whatever the reason.
+            }
             Input::Announced(announcement) => self.on_announced(&announcement, now),
             Input::Draining => self.on_draining(now),
             Input::EpochTaken(answer) => return self.answered(now, |hub| hub.on_epoch_taken(answer, now)),
@@ -241,15 +243,6 @@ impl Hub {
         self.desk.expect_expiry(id, credential_until);
         self.desk.arm_scan(now);
         self.close_expired(now);
-    }
-
-    /// A socket is gone.
-    fn on_closed(&mut self, id: SessionId, reason: ClosedReason, now: Timestamp) {
-        match reason {
-            ClosedReason::Unregistered => self.forget(id),
-            ClosedReason::Peer | ClosedReason::Broken | ClosedReason::Silent => {} // It will be back.
-        }
-        self.remove(id, now);
     }
 
     /// The host is shutting down.

@@ -86,8 +86,6 @@ pub enum ClosedReason {
     Broken,
     /// Nothing was heard for too long.
     Silent,
-    /// The peer asked to be forgotten.
-    Unregistered,
 }
 
 /// Commands.

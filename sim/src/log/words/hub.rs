@@ -38,7 +38,6 @@ pub fn hub_input(hub: u8, input: &Input, names: &Names) -> Draft {
                 ClosedReason::Peer => "closed by it",
                 ClosedReason::Broken => "broken",
                 ClosedReason::Silent => "silent for too long",
-                ClosedReason::Unregistered => "it wants to be forgotten",
             };
             draft(What::Received, format!("loses the socket of {}: {why}", names.of(*session)))
         }
