@@ -3,7 +3,7 @@
 use super::{Checked, Promise, broken};
 use crate::plan::CHUNKS;
 use dormouse_core::change::{Page, RelationId};
-use dormouse_core::position::{Era, Position, SchemaVersion};
+use dormouse_core::position::{Era, Position, SchemaVersion, Waypoint};
 use dormouse_core::row::Row;
 use dormouse_core::session::BackfillId;
 use dormouse_core::wire::{ClientMessage, ServerMessage};
@@ -18,6 +18,8 @@ pub struct Sent {
     backfill: Option<(BackfillId, u32)>,
     /// Whether the client has not staged all of it, or not shown what is complete.
     unstaged: bool,
+    /// Where it is complete, once that was told.
+    complete: Option<Waypoint>,
     /// The shapes that it told since everything came again last.
     told: BTreeSet<RelationId>,
     /// All that it told.
@@ -48,6 +50,9 @@ impl Sent {
             }
             ServerMessage::Chunk { backfill, n, .. } | ServerMessage::Seam { backfill, n, .. } => {
                 self.unstaged = true;
+                if let ServerMessage::Seam { complete: Some(complete), .. } = message {
+                    self.complete = Some(*complete);
+                }
                 self.backfills(*backfill, *n)
             }
             ServerMessage::Schema(relation) if !self.told.insert(relation.id) => {
@@ -117,7 +122,10 @@ impl Sent {
         match (message, &mut self.backfill) {
             (ClientMessage::Ack { through }, _) => {
                 self.pages.retain(|(page, _)| *page > through.position);
-                self.unstaged = false;
+                // What was complete before everything came again is acknowledged, perhaps, while the next is under way.
+                if self.complete.is_some_and(|at| at.era == through.era && at.position <= through.position) {
+                    self.unstaged = false;
+                }
             }
             (ClientMessage::Staged { backfill, n }, Some((of, staged))) if of == backfill => {
                 *staged = (*staged).max(n.saturating_add(1));
