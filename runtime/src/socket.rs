@@ -1,7 +1,8 @@
 //! One open WebSocket: whole text messages in, frames encoded once for all sockets out.
 //!
 //! tungstenite reads and answers control frames; what the server sends goes past it, because a server's frames are not masked:
-//! their bytes are the same for every recipient, are shared, and leave in vectored writes without a copy.
+//! their bytes are the same for every recipient, are shared, and leave in vectored writes without a copy. Where nothing encrypts
+//! them, whoever has a frame writes it to the connection at once ([`Outbox::flush`]); the socket's task writes what did not fit.
 //!
 //! A socket that waits has no buffers and no codec. One on which nothing has happened for a moment can rest: what is left of it
 //! is the connection, the way to its outbox, and when it was last heard.
@@ -17,8 +18,8 @@ mod resting;
 
 pub use budget::Budget;
 pub use frame::{Frame, encode_close, encode_message, encode_text};
-pub use line::Line;
-pub use outbox::{Outbox, Overflow};
+pub use line::{Line, Plain};
+pub use outbox::{Due, Outbox, Overflow};
 pub use resting::Resting;
 
 use async_tungstenite::tungstenite::error::ProtocolError;
@@ -64,7 +65,7 @@ pub struct Socket<S> {
     codec: Codec,
     outbox: Arc<Outbox>,
     heard_at: Instant,
-    /// When something was last heard or written.
+    /// When something was last heard, or written here.
     busy_at: Instant,
     patience: Patience,
     timer: Pin<Box<Sleep>>,
@@ -75,7 +76,7 @@ pub struct Socket<S> {
 pub struct Patience {
     /// So long after it was last heard, a peer is taken for gone.
     pub silence: Duration,
-    /// So long after anything was heard or written, a socket that can rest should; `None` never asks for that.
+    /// So long after anything was heard, or written by its task, a socket that can rest should; `None` never asks for that.
     pub quiet: Option<Duration>,
 }
 
@@ -83,11 +84,12 @@ impl<S: Line> Socket<S> {
     /// Takes over a connection after its upgrade, which agreed on the outbox's format; `read_ahead` came with the request.
     pub fn new(stream: S, read_ahead: Vec<u8>, outbox: Outbox, patience: Patience) -> Self {
         let now = Instant::now();
+        let outbox = Arc::new(outbox.of_line(&stream));
         let pipe = Pipe::new(stream, &read_ahead);
         let socket = Self {
             pipe,
             codec: Codec::new(read_ahead),
-            outbox: Arc::new(outbox),
+            outbox,
             heard_at: now,
             busy_at: now,
             patience,
@@ -184,7 +186,7 @@ impl<S: Line> Socket<S> {
         self.outbox.register(cx.waker());
         loop {
             std::task::ready!(self.pipe.poll_drain(cx))?;
-            let frames = self.outbox.take();
+            let frames = self.outbox.take(self.pipe.take_answers());
             if frames.is_empty() {
                 return Poll::Ready(Ok(()));
             }

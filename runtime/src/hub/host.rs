@@ -9,7 +9,7 @@ use super::{SessionCounts, Surroundings};
 use crate::db::Database;
 use crate::drive::{self, Host, Settled, Step};
 use crate::replication;
-use crate::socket::{encode_close, encode_message};
+use crate::socket::{Due, Outbox, encode_close, encode_message};
 use crate::trace;
 use dormouse_core::ask::{Answer, Ask, Question};
 use dormouse_core::fault::{Failure, FaultCode, PeerFault};
@@ -19,12 +19,15 @@ use dormouse_core::position::Lsn;
 use dormouse_core::session::SessionId;
 use dormouse_core::time::Timestamp;
 use dormouse_core::wire::{ClientMessage, ServerMessage};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 /// The most events that are taken at once.
 const BATCH_MAX: usize = 256;
+/// To how many sockets is written before others have their turn.
+const FLUSHES_MAX: usize = 64;
 
 pub(super) struct HubHost {
     config: Config,
@@ -36,6 +39,8 @@ pub(super) struct HubHost {
     announced: Option<broadcast::Receiver<Arc<Announcement>>>,
     sockets: Sockets,
     frames: Frames,
+    /// Sockets with frames that are to be written here.
+    unwritten: VecDeque<Arc<Outbox>>,
     /// How many questions are being worked on.
     working: usize,
     counting: Vec<oneshot::Sender<SessionCounts>>,
@@ -61,6 +66,7 @@ impl HubHost {
             announced,
             sockets: Sockets::default(),
             frames: Frames::default(),
+            unwritten: VecDeque::new(),
             working: 0,
             counting: Vec::new(),
             looking: Vec::new(),
@@ -75,10 +81,11 @@ impl Host for HubHost {
     type Event = Event;
 
     async fn receive(&mut self, batch: &mut Vec<Event>) -> bool {
-        let Some(announced) = &mut self.announced else { return self.inbox.recv_many(batch, BATCH_MAX).await > 0 };
+        self.flush_some();
         tokio::select! {
             received = self.inbox.recv_many(batch, BATCH_MAX) => received > 0,
-            announcement = announced.recv() => {
+            () = tokio::task::yield_now(), if !self.unwritten.is_empty() => true,
+            announcement = next_of(&mut self.announced) => {
                 match announcement {
                     Ok(announcement) => batch.push(Event::Announced(announcement)),
                     Err(broadcast::error::RecvError::Lagged(missed)) => {
@@ -232,8 +239,17 @@ impl Host for HubHost {
 }
 
 impl HubHost {
+    /// Writes to the next sockets that wait for it.
+    fn flush_some(&mut self) {
+        let some = self.unwritten.len().min(FLUSHES_MAX);
+        self.unwritten.drain(..some).for_each(|outbox| outbox.flush());
+        if self.unwritten.is_empty() {
+            self.unwritten = VecDeque::new(); // After a storm nothing is left.
+        }
+    }
+
     fn send(&mut self, to: &Recipients, message: &Arc<ServerMessage>) {
-        let Self { frames, sockets, tally, surroundings, .. } = self;
+        let Self { frames, sockets, unwritten, tally, surroundings, .. } = self;
         let sessions = match to {
             Recipients::One(session) => std::slice::from_ref(session),
             Recipients::Many(sessions) => sessions,
@@ -244,6 +260,9 @@ impl HubHost {
             let frame = frames.of(message, entry.outbox.format(), sessions.len() > 1);
             bytes += frame.len();
             let pushed = entry.outbox.push(frame, sessions.len());
+            if pushed == Ok(Due::Flush) {
+                unwritten.push_back(Arc::clone(&entry.outbox));
+            }
             if pushed.is_ok() && surroundings.budget.is_exceeded() {
                 let gone = surroundings.budget.relieve(&entry.outbox);
                 tracing::warn!(gone, "more waits for all clients than may: those for whom most waits are let go");
@@ -292,5 +311,15 @@ impl HubHost {
             let answer = drive::answer(ask, |question| work(database, question)).await;
             let _ = events.send(Event::Answered(Box::new(fact(answer)))).await; // A hub that has ended needs no answer.
         });
+    }
+}
+
+/// What Replication announces next; nothing once it has ended.
+async fn next_of(
+    announced: &mut Option<broadcast::Receiver<Arc<Announcement>>>,
+) -> Result<Arc<Announcement>, broadcast::error::RecvError> {
+    match announced {
+        Some(announced) => announced.recv().await,
+        None => std::future::pending().await,
     }
 }

@@ -5,7 +5,7 @@ use super::parking::Parked;
 use super::{Door, Place};
 use crate::access::Proof;
 use crate::hub::{Event, Hub};
-use crate::socket::{Heard, Line, Outbox, Patience, Socket, encode_close, encode_message};
+use crate::socket::{Heard, Line, Outbox, Patience, Plain, Socket, encode_close, encode_message};
 use dormouse_core::fault::{FaultCode, Malformed, PeerFault};
 use dormouse_core::hub::ClosedReason;
 use dormouse_core::limits::CLIENT_FRAME_BYTES_MAX;
@@ -36,7 +36,7 @@ pub(super) struct Upgraded<S> {
 }
 
 /// Attends to a plain connection: the greeting and credentials are judged here, all else by the client's hub.
-pub(super) async fn plain(door: Arc<Door>, place: Place, upgraded: Upgraded<TcpStream>) {
+pub(super) async fn plain(door: Arc<Door>, place: Place, upgraded: Upgraded<Plain>) {
     let Some((socket, guest)) = Box::pin(receive(&door, place.peer, upgraded)).await else { return };
     serve(door, socket, guest, place).await;
 }
@@ -57,7 +57,7 @@ pub(super) async fn resume(door: Arc<Door>, parked: Parked) {
 }
 
 /// Listens until the socket ends or can be parked.
-async fn serve(door: Arc<Door>, mut socket: Socket<TcpStream>, mut guest: Guest, place: Place) {
+async fn serve(door: Arc<Door>, mut socket: Socket<Plain>, mut guest: Guest, place: Place) {
     while let Some((quiet, its_guest)) = listen(&door, place.peer, socket, guest).await {
         (socket, guest) = match quiet.rest() {
             Ok(socket) => match door.parking.park(Parked { socket, guest: its_guest, place: Arc::clone(&place) }) {

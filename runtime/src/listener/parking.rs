@@ -5,14 +5,13 @@
 
 use super::attend::{self, Guest};
 use super::{Door, Place};
-use crate::socket::Resting;
+use crate::socket::{Plain, Resting};
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
@@ -23,7 +22,7 @@ const MOVED_MAX: usize = 1_024;
 
 /// A connection that waits.
 pub(super) struct Parked {
-    pub socket: Resting<TcpStream>,
+    pub socket: Resting<Plain>,
     pub guest: Guest,
     pub place: Place,
 }
@@ -110,7 +109,7 @@ struct Lot {
 
 impl Lot {
     /// Calls those that a condition picks.
-    fn call(&mut self, mut is: impl FnMut(&Resting<TcpStream>) -> bool) {
+    fn call(&mut self, mut is: impl FnMut(&Resting<Plain>) -> bool) {
         for waiting in self.waiting.iter_mut() {
             if let Some(parked) = waiting.parked.as_ref().filter(|parked| is(&parked.socket)) {
                 waiting.is_called = true;

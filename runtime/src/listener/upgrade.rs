@@ -45,6 +45,7 @@ pub(super) async fn upgrade(State(door): State<Arc<Door>>, mut request: Request)
                 // The stream below hyper is attended to directly. A plain one, being the most frequent, is looked for first.
                 match unwrap::<TcpStream>(upgraded) {
                     Ok((stream, read_ahead)) => {
+                        let stream = stream.into();
                         let upgraded = attend::Upgraded { stream, read_ahead, format, proof: accepted.proof };
                         attend::plain(door, place, upgraded).await;
                     }

@@ -15,7 +15,9 @@ const SLICES_MAX: usize = 64;
 pub(super) struct Pipe<S> {
     stream: S,
     frames: VecDeque<Bytes>,
-    /// How many of the frames, at most, answer the peer's own pings and closes.
+    /// Answers to the peer's own pings and closes that wait for their turn among the frames.
+    answers: Vec<Bytes>,
+    /// How many answers are not yet written, at most.
     replies: usize,
     /// Where in the peer's frames all that was read ends.
     boundary: Boundary,
@@ -26,7 +28,7 @@ impl<S> Pipe<S> {
     pub(super) fn new(stream: S, read_ahead: &[u8]) -> Self {
         let mut boundary = Boundary::default();
         boundary.pass(read_ahead);
-        Self { stream, frames: VecDeque::new(), replies: 0, boundary }
+        Self { stream, frames: VecDeque::new(), answers: Vec::new(), replies: 0, boundary }
     }
 
     pub(super) const fn get_ref(&self) -> &S {
@@ -47,7 +49,7 @@ impl<S> Pipe<S> {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.frames.is_empty()
+        self.frames.is_empty() && self.answers.is_empty()
     }
 
     pub(super) const fn replies(&self) -> usize {
@@ -59,10 +61,15 @@ impl<S> Pipe<S> {
         self.frames.extend(frames);
     }
 
-    /// Queues an answer to what the peer sent; many that wait keep more from being read.
+    /// Keeps an answer to what the peer sent; many that wait keep more from being read.
     pub(super) fn reply(&mut self, frame: Bytes) {
         self.replies += 1;
-        self.frames.push_back(frame);
+        self.answers.push(frame);
+    }
+
+    /// The answers, for their place among the frames.
+    pub(super) fn take_answers(&mut self) -> Vec<Bytes> {
+        std::mem::take(&mut self.answers)
     }
 }
 
@@ -73,19 +80,14 @@ impl<S: AsyncWrite + Unpin> Pipe<S> {
             return Poll::Ready(Ok(()));
         }
         while !self.frames.is_empty() {
-            let mut slices = [IoSlice::new(&[]); SLICES_MAX];
-            let mut used = 0;
-            for (slice, frame) in slices.iter_mut().zip(&self.frames) {
-                *slice = IoSlice::new(frame);
-                used += 1;
-            }
+            let (slices, used) = slices(&self.frames);
             let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, &slices[..used]))?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.advance(written);
         }
-        (self.frames, self.replies) = (VecDeque::new(), 0); // An idle socket keeps no buffer.
+        (self.frames, self.replies) = (VecDeque::new(), self.answers.len()); // An idle socket keeps no buffer.
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
@@ -99,6 +101,16 @@ impl<S: AsyncWrite + Unpin> Pipe<S> {
             }
         }
     }
+}
+
+/// The first frames, and how many they are, for one system call.
+pub(super) fn slices<'a>(frames: impl IntoIterator<Item = &'a Bytes>) -> ([IoSlice<'a>; SLICES_MAX], usize) {
+    let (mut slices, mut used) = ([IoSlice::new(&[]); SLICES_MAX], 0);
+    for (slice, frame) in slices.iter_mut().zip(frames) {
+        *slice = IoSlice::new(frame);
+        used += 1;
+    }
+    (slices, used)
 }
 
 /// A pipe while its task is polled, as tungstenite wants it: what cannot be read at once would block.

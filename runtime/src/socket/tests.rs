@@ -9,6 +9,7 @@ use dormouse_core::fault::FaultCode;
 use dormouse_core::limits::CLIENT_FRAME_BYTES_MAX;
 use futures::StreamExt;
 use tokio::io::DuplexStream;
+use tokio::net::{TcpListener, TcpStream};
 
 type Peer = WebSocketStream<TokioAdapter<DuplexStream>>;
 
@@ -19,6 +20,66 @@ async fn open(silence: Duration) -> (Socket<DuplexStream>, Peer) {
 }
 
 const LONG: Duration = Duration::from_secs(3_600);
+
+/// Both ends of a connection.
+pub(super) async fn connection() -> (Plain, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("bound");
+    let (near, far) = tokio::join!(listener.accept(), TcpStream::connect(address));
+    (near.expect("accepted").0.into(), far.expect("connected"))
+}
+
+/// Some frames are written by whoever has them, others by the task because the peer reads late, and between them the task answers
+/// pings: all arrive whole and in order.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_writes_frames_arrive_whole_and_in_order() {
+    const FRAMES: usize = 4_000;
+    let text = |n: usize| format!("{n} {}", "x".repeat(4 * n));
+    let (near, far) = connection().await;
+    let mut socket = Socket::new(near, Vec::new(), Outbox::default(), Patience { silence: LONG, quiet: None });
+    let mut peer = WebSocketStream::from_raw_socket(TokioAdapter::new(far), Role::Client, None).await;
+    let outbox = Arc::clone(socket.outbox());
+    let task = tokio::spawn(async move { socket.next().await });
+    let pushing = tokio::spawn(async move {
+        let (mut flushed, mut n) = (0, 0);
+        while n < FRAMES {
+            match outbox.push(encode_text(&text(n)), 1) {
+                Ok(due) => {
+                    n += 1;
+                    if due == Due::Flush {
+                        flushed += 1;
+                        outbox.flush();
+                    }
+                }
+                Err(Overflow) => tokio::time::sleep(Duration::from_millis(1)).await,
+            }
+            if n % 64 == 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+        flushed
+    });
+    let (mut next, mut pings, mut pongs) = (0, 0, 0);
+    while next < FRAMES {
+        if next >= 200 * pings {
+            pings += 1;
+            peer.send(Message::text("ping")).await.expect("open");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        match peer.next().await.expect("open").expect("whole") {
+            pong if pong == Message::text("pong") => pongs += 1,
+            message => {
+                assert_eq!(message.into_text().expect("text").as_str(), text(next));
+                next += 1;
+            }
+        }
+    }
+    let flushed = pushing.await.expect("no panic");
+    assert!((1..FRAMES).contains(&flushed), "{flushed} of {FRAMES} were not left to the task");
+    peer.send(Message::text("end")).await.expect("open");
+    assert_eq!(task.await.expect("no panic"), Heard::Text("end".into()));
+    assert!(pongs > 10, "{pongs} of {pings} pings were answered between the frames");
+}
 
 #[tokio::test]
 async fn frames_arrive_whole_and_in_order() {
