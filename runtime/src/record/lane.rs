@@ -12,12 +12,15 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::{self, SyncSender};
-use std::thread::JoinHandle;
+use std::thread::{JoinHandle, Thread};
 
 /// The most notes that may wait for the writer of one machine.
 const NOTES_MAX: usize = 4_096;
 /// The most bytes that may wait for all writers together.
 const WAITING_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// So many bytes are worth waking a writer that lets notes gather.
+const GATHERED_BYTES_MAX: usize = 256 * 1024;
 
 /// What the writer is told.
 pub(super) enum Note<M: Journaled> {
@@ -65,6 +68,8 @@ pub(super) struct Shared {
 #[derive(Debug)]
 pub struct Lane<M: Journaled> {
     notes: SyncSender<Note<M>>,
+    /// Lets notes gather; unparked, it writes them.
+    writer: Thread,
     shared: Arc<Shared>,
     recorder: Recorder,
     /// The step under way.
@@ -85,7 +90,8 @@ pub(super) fn open<M: Journaled>(
     let writer = Writer::new(recorder.clone(), name.into(), settings, Arc::clone(&shared));
     let thread = std::thread::Builder::new().name(format!("record {name}")).spawn(move || writer.run(&inbox))?;
     // The first checkpoint begins the first segment, and nothing was lost before it.
-    Ok((Lane { notes, shared, recorder, step: None, weight: 0, unbroken: true }, thread))
+    let writer = thread.thread().clone();
+    Ok((Lane { notes, writer, shared, recorder, step: None, weight: 0, unbroken: true }, thread))
 }
 
 impl<M: Journaled> Lane<M> {
@@ -97,9 +103,10 @@ impl<M: Journaled> Lane<M> {
         }
     }
 
-    /// How many notes wait for the writer.
+    /// How many notes wait for the writer, which is not to let them gather any longer.
     #[cfg(test)]
-    pub(super) fn waits(&self) -> usize {
+    pub(super) fn hurried(&self) -> usize {
+        self.writer.unpark();
         self.shared.notes.load(Relaxed)
     }
 
@@ -165,7 +172,11 @@ impl<M: Journaled> Witness<M> for Lane<M> {
             happened.whole = machine.is_some();
             happened.deadline = machine.and_then(Machine::poll_timeout);
             let weight = self.weight;
-            if self.recorder.0.waiting.fetch_add(weight, Relaxed) > WAITING_BYTES_MAX {
+            let waiting = self.recorder.0.waiting.fetch_add(weight, Relaxed);
+            if waiting > GATHERED_BYTES_MAX {
+                self.writer.unpark();
+            }
+            if waiting > WAITING_BYTES_MAX {
                 self.recorder.0.waiting.fetch_sub(weight, Relaxed);
                 self.lose(
                     "too much waits to be recorded: steps are missing from the recording until the next checkpoint",

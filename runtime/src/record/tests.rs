@@ -81,7 +81,7 @@ impl Driven {
 
     /// Until the writer has written all, so that a test does not depend on how fast it is.
     fn rest(&self) {
-        while self.lane.waits() > 0 {
+        while self.lane.hurried() > 0 {
             std::thread::yield_now();
         }
     }

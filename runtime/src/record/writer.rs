@@ -10,11 +10,11 @@ use dormouse_journal::record::End;
 use dormouse_journal::scribe::Scribe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::{Duration, Instant};
+use std::sync::mpsc::Receiver;
+use std::time::Duration;
 
-/// A step is on its way to the disk after this time at the latest: so much of a recording may be lost with the process.
-const FLUSH_AFTER: Duration = Duration::from_millis(50);
+/// For how long notes gather before they are written: so much of a recording may be lost with the process.
+const GATHER: Duration = Duration::from_millis(50);
 /// How long nothing is recorded after a disk refused.
 const REST: Duration = Duration::from_secs(10);
 
@@ -48,29 +48,16 @@ impl<M: Journaled> Writer<M> {
     }
 
     pub(super) fn run(mut self, notes: &Receiver<Note<M>>) {
-        let mut due = None;
-        loop {
-            // What waits longest is stored in time, however much follows it; a full block is stored at once.
-            let waits = self.open.as_ref().is_some_and(|open| open.scribe.waits());
-            due = waits.then(|| due.unwrap_or_else(|| Instant::now() + FLUSH_AFTER));
-            let received = match due {
-                Some(due) => notes.recv_timeout(due.saturating_duration_since(Instant::now())),
-                None => notes.recv().map_err(Into::into),
-            };
-            match received {
-                Ok(note) => {
-                    let written = self.on_note(note);
-                    self.shared.notes.fetch_sub(1, Relaxed);
-                    self.judge(written);
-                }
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => break,
-            }
-            if due.is_some_and(|due| Instant::now() >= due) {
-                due = None;
-                let written = self.open.as_mut().map_or(Ok(()), Open::store_all);
+        while let Ok(first) = notes.recv() {
+            // To wake this thread costs ten times as much as to write a note, so they gather, unless they become many.
+            std::thread::park_timeout(GATHER);
+            for note in std::iter::once(first).chain(notes.try_iter()) {
+                let written = self.on_note(note);
+                self.shared.notes.fetch_sub(1, Relaxed);
                 self.judge(written);
             }
+            let written = self.open.as_mut().map_or(Ok(()), Open::store_all);
+            self.judge(written);
         }
         let written = self.close(End::Finished);
         self.judge(written);
