@@ -49,7 +49,7 @@ impl<M: Journaled> Writer<M> {
 
     pub(super) fn run(mut self, notes: &Receiver<Note<M>>) {
         while let Ok(first) = notes.recv() {
-            // To wake this thread costs ten times as much as to write a note, so they gather, unless they become many.
+            // Notes gather, so that this thread is woken once for all of them, unless they become large.
             std::thread::park_timeout(GATHER);
             for note in std::iter::once(first).chain(notes.try_iter()) {
                 let written = self.on_note(note);

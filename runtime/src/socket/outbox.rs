@@ -1,7 +1,7 @@
 //! What waits to be written to one socket: filled by its hub, emptied by either.
 //!
 //! Little is written to the connection by the hub itself, one session after the other: to wake a task for each of a thousand
-//! clients costs half as much as to write to them. What is large, or does not fit into the system's buffer, is left to the
+//! clients costs much beside what is written to them. What is large, or does not fit into the system's buffer, is left to the
 //! socket's task, which waits for room; while that has frames in its hands, nobody else writes.
 
 use super::Line;
