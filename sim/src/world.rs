@@ -13,8 +13,10 @@ mod fault;
 mod garble;
 mod held;
 mod hub;
+mod idle;
 mod judge;
 mod jump;
+mod kept;
 mod lineage;
 mod naive;
 mod names;
@@ -27,6 +29,7 @@ mod restore;
 mod severed;
 mod state;
 mod subject;
+mod superseded;
 #[cfg(test)]
 mod tests;
 mod view;

@@ -33,6 +33,12 @@ impl Lost {
 }
 
 impl Oracle {
+    /// Whether nothing that was ever in history is gone.
+    #[must_use]
+    pub const fn is_all_kept(&self) -> bool {
+        self.lost.is_nothing()
+    }
+
     /// The database became what it was before. What was visible at greetings may be gone, and history may be written anew.
     pub fn restored(&mut self, was: &Postgres, is: &Postgres) {
         self.lost.restored = true;

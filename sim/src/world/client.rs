@@ -144,6 +144,7 @@ impl World {
             let Some(machine) = &mut self.clients[client as usize].machine else { return };
             let Some(output) = machine.poll_output() else { break };
             self.doing = names::of_client(&output);
+            self.judge_idle(Entity::Client(client));
             let weight = if self.plan.has(Family::ClientCrash) { per_mille(4) } else { 0 };
             if self.happens(Kind::CrashAtOutput, Entity::Client(client), weight) {
                 return self.crash_client(client);

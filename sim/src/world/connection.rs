@@ -6,7 +6,7 @@ use dormouse_core::fault::Malformed;
 use dormouse_core::position::Waypoint;
 use dormouse_core::session::{Attachment, SessionId};
 use dormouse_core::time::Timestamp;
-use dormouse_core::wire::{ClientMessage, Decoder, Format, Payload, ServerMessage};
+use dormouse_core::wire::{ChunkBody, ClientMessage, Decoder, Format, Payload, ServerMessage};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
@@ -82,6 +82,8 @@ pub(super) struct Connection {
     pub(super) sent: Option<Waypoint>,
     /// What the present life of the hub has sent.
     pub(super) ledger: Sent,
+    /// What the present life of the hub heard to be stored, since the session has a place.
+    pub(super) acked: Option<Waypoint>,
     /// Of each frame on its way to the client: which life of the hub sent it, and its part of `in_flight`.
     pub(super) weights: VecDeque<(u64, u64)>,
 }
@@ -128,7 +130,17 @@ impl Encoded {
         if self.message.as_ref().is_none_or(|last| !Arc::ptr_eq(last, message)) {
             *self = Self { message: Some(Arc::clone(message)), payloads: BTreeMap::new() };
         }
-        self.payloads.entry(format).or_insert_with(|| message.encode(format)).clone()
+        self.payloads.entry(format).or_insert_with(|| as_a_server_does(message, format)).clone()
+    }
+}
+
+/// A server encodes what a chunk's messages have in common once for all sessions, and puts what begins each before it.
+fn as_a_server_does(message: &ServerMessage, format: Format) -> Payload<'static> {
+    let ServerMessage::Chunk { backfill, n, of, chunk } = message else { return message.encode(format) };
+    let body = ChunkBody::new(chunk, format);
+    match body.head(*backfill, *n, *of) {
+        Payload::Text(head) => Payload::Text((head.into_owned() + &String::from_utf8_lossy(body.bytes())).into()),
+        Payload::Binary(head) => Payload::Binary([&*head, &**body.bytes()].concat().into()),
     }
 }
 

@@ -202,6 +202,7 @@ impl World {
             let Some(machine) = &mut self.hubs[hub as usize].machine else { return };
             let Some(output) = machine.poll_output() else { break };
             self.doing = names::of_hub(&output);
+            self.judge_idle(Entity::Hub(hub));
             if self.ends_before(hub, &output) {
                 return;
             }
@@ -305,6 +306,8 @@ impl World {
         host.reads.clear();
         host.heard.clear();
         (host.open, host.repeats) = (0, None);
+        self.network.forget_acked(hub);
+        let host = &mut self.hubs[hub as usize];
         host.slept_at = self.postgres.head().map(|head| head.position()).unwrap_or_default();
         for spool in std::mem::take(&mut host.spools) {
             self.postgres.drop_spool(spool);
@@ -353,6 +356,7 @@ impl World {
                 if let Some(id) = self.network.of_session(hub, session)
                     && let Some(connection) = self.network.connections.get_mut(&id)
                 {
+                    connection.acked = connection.acked.filter(|_| attachment.position.is_some());
                     connection.attachment = Some(attachment);
                 }
             }
@@ -436,6 +440,7 @@ impl World {
         }
         self.judge_alarm(hub, alarm);
         self.judge_asleep(hub);
+        self.judge_kept(hub);
         self.note_sleep(hub);
         self.drop_hub(hub);
         let host = &mut self.hubs[hub as usize];

@@ -60,6 +60,9 @@ impl World {
         let jumps = self.plan.has(Family::Jumps);
         let event = match code {
             FaultCode::Malformed => format!("client/{client}, which is honest, is told that what it says is malformed"),
+            FaultCode::FromTheFuture if self.oracle.is_all_kept() => {
+                format!("client/{client} is told that history ends before what it has, and nothing was ever lost")
+            }
             // A clock that jumps makes anybody slow.
             FaultCode::TooSlow if known && !jumps && !connection.ledger.awaits_client() => {
                 format!("client/{client} is told that it is too slow, and has answered all that it was sent")

@@ -94,6 +94,7 @@ impl World {
             in_flight_of: 0,
             sent: None,
             ledger: Sent::default(),
+            acked: None,
             weights: VecDeque::new(),
         };
         self.network.connections.insert(id, connection);
@@ -153,6 +154,7 @@ impl World {
         } else {
             ToClient::Message(Arc::clone(message))
         };
+        self.judge_sent(id, message);
         let Some(connection) = self.network.connections.get_mut(&id) else { return };
         let (hub, weight) = (connection.hub, weight(message));
         let life = self.hubs[hub as usize].life;
@@ -292,6 +294,7 @@ impl World {
             if let Some(connection) = self.network.connections.get_mut(&id) {
                 connection.ledger.hears(message);
             }
+            self.note_acked(id, message);
         }
         let now = self.hub_now(hub);
         let leaves = connection_leaves(self.network.connections.get(&id), message.as_ref().ok(), now);

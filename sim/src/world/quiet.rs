@@ -90,6 +90,11 @@ impl World {
         self.quiet.is_some_and(|quiet| quiet.converged.is_some())
     }
 
+    /// Since when everybody has been at rest.
+    pub(super) fn rests_since(&self) -> Option<Timestamp> {
+        self.quiet.and_then(|quiet| quiet.converged).map(|(since, _)| since)
+    }
+
     /// Where a client stands.
     pub(super) fn shown(&self, client: u8) -> Option<Waypoint> {
         match self.plan.is_thin(client) {

@@ -127,7 +127,9 @@ impl World {
             self.hit(Probe::StaleAnswer);
         }
         self.hears_renewals(node, life, &input);
+        let superseded = self.superseded(node, life, &input);
         self.feed_replication(node, input);
+        self.judge_superseded(node, superseded);
     }
 
     pub(super) fn replication_timeout(&mut self, node: u8, generation: u64) {
@@ -202,6 +204,7 @@ impl World {
             let Some(machine) = &mut host.machine else { return };
             let Some(output) = machine.poll_output() else { break };
             self.doing = names::of_replication(&output);
+            self.judge_idle(Entity::Replication(node));
             if self.crashes_before(node, &output) {
                 return;
             }

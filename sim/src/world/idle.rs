@@ -1,0 +1,46 @@
+//! A world that rests does nothing but its upkeep.
+
+use super::World;
+use crate::entity::Entity;
+use crate::oracle::Promise;
+use crate::plan::Family;
+use std::time::Duration;
+
+/// So long after everybody has come to rest nothing is left over that anything else could follow from.
+const SETTLED: Duration = Duration::from_secs(6);
+
+/// What goes on for ever: leases, registrations and credentials are renewed, tables and the head are looked at, history is pruned, and a
+/// standby asks for the lease.
+const UPKEEP: &[&str] = &[
+    "Attach",
+    "Confirm",
+    "Credential",
+    "Hibernate",
+    "InspectTables",
+    "Notify",
+    "Ping",
+    "Prune",
+    "ReadHead",
+    "ReadSource",
+    "RenewLease",
+    "RenewRegistrations",
+    "SaveCovered",
+    "SendCredential",
+    "TakeLease",
+];
+
+impl World {
+    /// A machine puts something out.
+    pub(super) fn judge_idle(&mut self, entity: Entity) {
+        let doing = self.doing;
+        // Whoever's credential runs out is sent away, and comes back with another.
+        if self.plan.has(Family::Credentials) {
+            return;
+        }
+        if self.rests_since().is_none_or(|since| self.now.since(since) < SETTLED) || UPKEEP.contains(&doing) {
+            return;
+        }
+        let event = format!("does {doing}, although everybody has come to rest");
+        self.violate(Promise::Bounded, "idle", entity, event);
+    }
+}

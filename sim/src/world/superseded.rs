@@ -1,0 +1,43 @@
+//! A replicator that is told that a newer one holds the lease goes on under it no more.
+
+use super::World;
+use crate::entity::Entity;
+use crate::oracle::Promise;
+use dormouse_core::replication::{Fenced, Input, Replication, Token};
+
+/// The lease that is lost, and how many answers were for nobody before.
+pub(super) type Superseded = Option<(Token, u64)>;
+
+fn lease(machine: &Replication) -> Superseded {
+    machine.status().token.map(|token| (token, machine.stale_answers()))
+}
+
+impl World {
+    /// The lease under which a question was asked, when its answer says that a newer one exists.
+    pub(super) fn superseded(&self, node: u8, life: u64, input: &Input) -> Superseded {
+        let host = &self.replications[node as usize];
+        let machine = host.machine.as_ref().filter(|_| host.life == life)?;
+        is_superseded(input).then(|| lease(machine)).flatten()
+    }
+
+    /// The machine has heard it: unless nobody asked any more, the lease is given up.
+    pub(super) fn judge_superseded(&mut self, node: u8, before: Superseded) {
+        let kept = self.replications[node as usize].machine.as_ref().and_then(lease);
+        if before.is_some() && kept == before {
+            let event = "goes on under its lease, and was told that a newer one holds it".into();
+            self.violate(Promise::Durable, "superseded", Entity::Replication(node), event);
+        }
+    }
+}
+
+fn is_superseded(input: &Input) -> bool {
+    macro_rules! any {
+        ($($name:ident)+) => {
+            match input {
+                $(Input::$name(answer) => matches!(answer.reply, Ok(Fenced::Superseded)),)+
+                _ => false,
+            }
+        };
+    }
+    any!(LeaseRenewed SourceInspected ProgressLoaded SlotCreated SlotSettled EraBegun AttemptNoted CoveredSaved TablesInspected SchemaRaised Pruned)
+}
