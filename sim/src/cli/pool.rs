@@ -59,6 +59,7 @@ pub(super) struct Found {
 pub(super) struct Outcome {
     pub count: u64,
     pub events: u64,
+    /// How long it took; while it goes on, when it was said last how far it is.
     pub wall: Duration,
     /// The digests of all runs, added: whatever thread ran them, in whatever order.
     pub hash: u128,
@@ -69,6 +70,9 @@ pub(super) struct Outcome {
     pub double_runs: u64,
     pub cores: usize,
 }
+
+/// How often it is said how far it is.
+const TOLD_EVERY: Duration = Duration::from_secs(5);
 
 /// How many threads there are by default.
 fn cores() -> usize {
@@ -110,13 +114,18 @@ fn work(job: &Job, began: Instant, next: &AtomicU64, stop: &AtomicBool, outcome:
         all.probes.add(&run.probes);
         all.coverage.add(&run.reached);
         if let Some(found) = run.found {
+            if job.progress {
+                eprintln!("{}:{}: {} is broken ({})", job.size, found.seed, found.promise, found.oracle);
+            }
             all.violations.push(found);
             if all.violations.len() >= job.violations_max {
                 stop.store(true, Ordering::Relaxed);
             }
         }
-        if job.progress && all.count.is_multiple_of(5_000) {
-            let seconds = began.elapsed().as_secs().max(1);
+        let elapsed = began.elapsed();
+        if job.progress && elapsed >= all.wall + TOLD_EVERY {
+            all.wall = elapsed;
+            let seconds = elapsed.as_secs().max(1);
             eprintln!(
                 "{} seeds, {} seeds/s, {} violations, {} probes unhit",
                 all.count,
