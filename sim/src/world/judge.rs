@@ -128,7 +128,8 @@ impl World {
             let now = self.hub_now(hub);
             let host = &self.hubs[hub as usize];
             let awake = host.machine.is_some() && !self.chooser.is_exhaustive();
-            let held = if host.renewing == Some(host.life) { HOLD_MAX } else { Duration::ZERO };
+            // The question can be held up, and so can its answer.
+            let held = if host.renewing == Some(host.life) { 2 * HOLD_MAX } else { Duration::ZERO };
             if !awake || self.now.since(host.renewed.max(host.born)) < UNRENEWED_MAX + held {
                 continue;
             }
