@@ -156,6 +156,7 @@ probes! {
     Flooded: "server sent more messages than a client has room for",
     TableRecreated: "table created again",
     TableRekeyed: "table given another key",
+    TableRekeyedBack: "table given the key that it had before",
     TableTakenOut: "table taken out of the publication",
     TablePutBack: "table put back into the publication",
     TruncatedTogether: "two tables truncated at once",

@@ -27,6 +27,8 @@ pub(super) struct Queue {
     limits: PageLimits,
     /// The shapes that this stream has told.
     relations: BTreeMap<RelationId, Arc<Relation>>,
+    /// The one that it told last of each table.
+    told: BTreeMap<String, RelationId>,
     entries: VecDeque<Entry>,
     reading: Reading,
     /// The last transaction that is recorded or queued: what does not come after it is a replay.
@@ -74,7 +76,7 @@ pub(super) struct Incoherent(pub &'static str);
 /// What one item meant beyond having been queued.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Pushed {
-    /// A shape that this stream had not told before.
+    /// A shape other than the stream told last of its table.
     pub new_shape: bool,
     /// What the item said to be sent: the end of a commit, or a keepalive.
     pub sent: Option<Lsn>,
@@ -93,6 +95,7 @@ impl Queue {
         Self {
             limits,
             relations: BTreeMap::new(),
+            told: BTreeMap::new(),
             entries: VecDeque::new(),
             reading: Reading::Between,
             last: recorded,
@@ -136,7 +139,9 @@ impl Queue {
         match item {
             SourceItem::Begin { commit_lsn, committed_at, xid } => self.begin(commit_lsn, committed_at, xid),
             SourceItem::Relation(relation) => {
-                let new_shape = self.relations.insert(relation.id, relation).is_none();
+                // What a table had before another one is new again.
+                let new_shape = self.told.insert(relation.full_name(), relation.id) != Some(relation.id);
+                self.relations.insert(relation.id, relation);
                 Ok(Pushed { new_shape, sent: None })
             }
             SourceItem::Change(change) => self.change(change),

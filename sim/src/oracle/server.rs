@@ -57,6 +57,7 @@ impl Oracle {
             return Ok(());
         }
         within_limits(postgres, &ask.page, self.limits)?;
+        in_noted_shapes(postgres, &ask.page)?;
         for transaction in &ask.page.transactions {
             let at = transaction.commit_lsn;
             as_committed(postgres, &ask.page, transaction)?;
@@ -128,6 +129,25 @@ fn as_committed(postgres: &Postgres, page: &Page, transaction: &Transaction) -> 
         // A shape that an earlier page of this era brought need not come again.
         if page.relation(change.relation()).is_some_and(|relation| **relation != *decoded.relation) {
             return wrong("shape");
+        }
+    }
+    Ok(())
+}
+
+/// Tables are looked at before changes in another shape are recorded: who takes a snapshot at the schema of before must not be sent them.
+fn in_noted_shapes(postgres: &Postgres, page: &Page) -> Checked {
+    if postgres.alterations().is_empty() {
+        return Ok(());
+    }
+    let Some(noted) = postgres.noted_at(&page.through) else { return Ok(()) };
+    for transaction in &page.transactions {
+        let told = transaction.changes.iter().filter_map(|change| page.relation(change.relation()));
+        for relation in told {
+            if postgres.shaped_by(&relation.name, transaction.commit_lsn) > noted {
+                let event =
+                    format!("{} is appended in a shape of {} that is not noted", transaction.commit_lsn, relation.name);
+                return broken(Promise::Ordered, "noted shape", event);
+            }
         }
     }
     Ok(())

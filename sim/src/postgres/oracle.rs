@@ -74,6 +74,15 @@ impl Postgres {
         self.noted_at(shown).is_some_and(|noted| noted < altered)
     }
 
+    /// The alteration that gave a table the shape in which this commit told it, as a count of all alterations; 0 when none did.
+    #[must_use]
+    pub fn shaped_by(&self, table: &str, commit_lsn: Lsn) -> u32 {
+        let commit = self.wal.first_at(commit_lsn);
+        let before = self.alterations().iter().take_while(|(commits, _)| *commits <= commit);
+        let shaped = before.enumerate().filter(|(_, (_, it))| it.reshaped && it.relation.name == table).last();
+        shaped.map_or(0, |(n, _)| u32::try_from(n + 1).unwrap_or(u32::MAX))
+    }
+
     /// What became of each table that was altered without a word in the stream, and how many commits stand before that.
     #[must_use]
     pub fn alterations(&self) -> &[(usize, Alteration)] {

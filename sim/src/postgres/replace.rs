@@ -23,30 +23,30 @@ impl Postgres {
         created.definitions += low_half(xid);
         created.stored_anew(xid);
         self.replaced_rows = true;
-        self.became(table, before);
+        self.became(table, before, false);
         Ok(())
     }
 
-    /// The key is dropped, and another made: of the value too.
+    /// The key is dropped, and another made: of the value too, or of what it was before. Whether it was before.
     ///
     /// # Errors
-    /// While a lock is held; when that has happened already; while a value is NULL, which a key has none of; and when the identity is FULL, whose key the stream does
-    /// not tell.
-    pub fn rekey_table(&mut self, table: usize) -> Result<(), WriteError> {
+    /// While a lock is held; while a value is NULL, which a key has none of; and when the identity is FULL, whose key the stream does not tell.
+    pub fn rekey_table(&mut self, table: usize) -> Result<bool, WriteError> {
         self.replaceable(table, true)?;
         let keyed = &self.tables[table];
         let has_null = keyed.rows.values().any(|row| row.values().nth(VALUE) == Some(Value::Null));
-        if has_null || keyed.is_full() || keyed.relation.columns[VALUE].key {
+        let back = keyed.relation.columns[VALUE].key;
+        if has_null || keyed.is_full() {
             return Err(WriteError::Locked);
         }
         let (before, xid) = (self.sum_of(table), self.own_write());
         let keyed = &mut self.tables[table];
         let mut columns = keyed.relation.columns.clone();
-        columns[VALUE].key = true;
+        columns[VALUE].key = !back;
         keyed.relation = Arc::new(Relation::new(keyed.relation.schema.clone(), keyed.relation.name.clone(), columns));
         keyed.definitions += low_half(xid);
-        self.became(table, before);
-        Ok(())
+        self.became(table, before, true);
+        Ok(back)
     }
 
     /// `ALTER PUBLICATION … DROP TABLE`: nobody is told of its rows any more.
@@ -61,7 +61,7 @@ impl Postgres {
         let before = self.sum_of(table);
         self.own_write();
         self.tables[table].published = false;
-        self.became(table, before);
+        self.became(table, before, false);
         Ok(())
     }
 
@@ -80,7 +80,7 @@ impl Postgres {
             published.rows.clear();
         }
         self.replaced_rows = true;
-        self.became(table, before);
+        self.became(table, before, false);
         Ok(())
     }
 
@@ -112,7 +112,7 @@ impl Postgres {
     }
 
     /// Notes what became of a table, which had that content before.
-    fn became(&mut self, table: usize, before: u128) {
+    fn became(&mut self, table: usize, before: u128, reshaped: bool) {
         self.catalogue_changes();
         let mut delta = Sums([0; TABLES_MAX]);
         delta.0[table] = self.sum_of(table).wrapping_sub(before);
@@ -121,7 +121,7 @@ impl Postgres {
         if let Some(stream) = &mut self.stream {
             stream.shapes.remove(&altered.relation.name); // What Postgres knew of the table is void: it tells its shape again.
         }
-        let alteration = Alteration { relation: Arc::clone(&altered.relation), rows: Some(rows) };
+        let alteration = Alteration { relation: Arc::clone(&altered.relation), reshaped, rows: Some(rows) };
         self.wal.alter(&delta, alteration);
     }
 }

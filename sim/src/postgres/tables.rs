@@ -215,7 +215,10 @@ impl Postgres {
         if rewrite {
             self.tables[table].stored_anew(xid);
         }
-        self.wal.alter(&delta, Alteration { relation: Arc::clone(&self.tables[table].relation), rows: None });
+        self.wal.alter(
+            &delta,
+            Alteration { relation: Arc::clone(&self.tables[table].relation), reshaped: true, rows: None },
+        );
         Ok(())
     }
 
@@ -242,7 +245,7 @@ impl Postgres {
         self.catalogue_changes();
         self.tables[table].definitions += low_half(xid);
         self.tables[table].stored_anew(xid);
-        self.wal.alter(&delta, Alteration { relation, rows: None });
+        self.wal.alter(&delta, Alteration { relation, reshaped: false, rows: None });
         Ok(())
     }
 

@@ -86,6 +86,8 @@ pub struct Commit {
 pub struct Alteration {
     /// Its shape since.
     pub relation: Arc<Relation>,
+    /// Whether that is another than before: then the stream tells it, once something is written.
+    pub reshaped: bool,
     /// Its rows since, where those of before do not tell: all of them.
     pub rows: Option<Arc<[Row]>>,
 }

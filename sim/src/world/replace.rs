@@ -25,7 +25,10 @@ impl World {
         let replaced = match way {
             0 => return,
             1 | 2 => self.postgres.recreate_table(table).map(|()| Probe::TableRecreated),
-            3 | 4 => self.postgres.rekey_table(table).map(|()| Probe::TableRekeyed),
+            3 | 4 => self
+                .postgres
+                .rekey_table(table)
+                .map(|back| if back { Probe::TableRekeyedBack } else { Probe::TableRekeyed }),
             _ if self.postgres.is_published(table) && self.is_named(table) => return,
             _ if self.postgres.is_published(table) => {
                 self.postgres.unpublish_table(table).map(|()| Probe::TableTakenOut)

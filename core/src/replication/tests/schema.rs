@@ -44,6 +44,46 @@ fn a_new_shape_is_looked_into_before_its_changes_are_recorded() {
 }
 
 #[test]
+fn a_shape_that_comes_back_is_looked_into_again() {
+    let facts = vec![
+        read(&[vec![SourceItem::Relation(shape(2))]]),
+        Fact::Tables(done(tables(&["id", "new"]))),
+        Fact::Raised(done(SchemaVersion(2))),
+        read(&[vec![SourceItem::Relation(shape(1))], transaction(0x20, 1)]),
+        same_tables(),
+        Fact::Raised(done(SchemaVersion(3))),
+        recorded(),
+    ];
+    check(
+        &with_shape(facts),
+        &expect![[r#"
+        Read: shape t/1
+          inspect tables
+          read source
+        Tables
+        Read: shape t/2
+          inspect tables
+          read source
+        Tables
+          raise schema: the columns of public.t changed
+        Raised(Ok(Done(SchemaVersion(2))))
+          announce 0/8 xid 90 schema 2 covered 0/10
+        Read: shape t/1, begin 0/20, change, commit 0/28
+          inspect tables
+          read source
+        Tables
+          raise schema: the columns of public.t changed
+        Raised(Ok(Done(SchemaVersion(3))))
+          announce 0/8 xid 90 schema 3 covered 0/10
+          record [0/8..0/20: 0/20(1)]
+        Recorded(Ok(Recorded { reference: Xid(12884901988) }))
+          announce 0/8..0/20 xid 12884901988 schema 3 covered 0/28 with [0/8..0/20: 0/20(1)]
+          confirm 0/28
+    "#]],
+    );
+}
+
+#[test]
 fn a_silent_change_is_found_by_looking_now_and_then() {
     let facts = [
         ms(5_000),
