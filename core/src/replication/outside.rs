@@ -80,8 +80,8 @@ pub(super) struct Outside {
     pub wanted: Lsn,
     /// How often the source was nudged for it.
     pub nudges: u32,
-    /// The transaction whose attempt this life has counted, or was about to.
-    pub noted: Option<Lsn>,
+    /// The transaction whose attempt this life has counted, or was about to, and under which lease.
+    pub noted: Option<(Lsn, Token)>,
 }
 
 /// Takes out the reply to an open question, counting answers that nobody waits for.

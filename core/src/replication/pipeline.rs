@@ -77,7 +77,11 @@ impl Stream {
             self.cover(first.commit_lsn); // All before it is recorded: who waits for that need not wait for its end.
         }
         // Once in a life, whatever becomes of the answer: each count stands for an end.
-        let suspect = self.tenure.suspect && outside.noted.replace(first.commit_lsn) != Some(first.commit_lsn);
+        let suspect = self.tenure.suspect
+            && outside
+                .noted
+                .replace((first.commit_lsn, self.tenure.token))
+                .is_none_or(|(lsn, _)| lsn != first.commit_lsn);
         let page = Arc::new(page);
         if !outside.holds(Safeguard::RecordBeforeAnnounce) {
             self.announce_early(&page, outside);

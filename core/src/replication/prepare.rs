@@ -54,6 +54,12 @@ fn went_back(progress: &Progress, outside: &Outside) -> Option<String> {
     })
 }
 
+/// Whether the transaction that was suspected under this lease is in history by now: the answer of its append was lost.
+fn has_recorded(tenure: Tenure, progress: Option<&Progress>, outside: &Outside) -> bool {
+    let (Some(progress), Some((noted, token))) = (progress, outside.noted) else { return false };
+    token == tenure.token && noted <= progress.head.position().commit_lsn
+}
+
 impl Replication {
     /// Begins, or begins again, with what the lease's holder must know.
     pub(super) fn prepare(&mut self, tenure: Tenure) {
@@ -92,6 +98,8 @@ impl Replication {
         self.step(now, |tenure, step, outside| {
             let progress = fenced(reply)?;
             let Step::Loading(source) = step else { return Ok(Phase::Preparing(tenure, step)) };
+            let tenure =
+                Tenure { suspect: tenure.suspect && !has_recorded(tenure, progress.as_ref(), outside), ..tenure };
             let reason = match &progress {
                 None => Some("the first era".into()),
                 Some(progress) => break_in_continuity(&source, progress).or_else(|| went_back(progress, outside)),
