@@ -90,6 +90,12 @@ impl Postgres {
         self.tables.get(table).is_some_and(|table| table.published)
     }
 
+    /// Whether a table has another key than at first.
+    #[must_use]
+    pub fn is_rekeyed(&self, table: usize) -> bool {
+        self.tables.get(table).is_some_and(|table| table.relation.columns[VALUE].key)
+    }
+
     /// Whether a table ever had other rows than the stream and the snapshots of before told.
     #[must_use]
     pub const fn has_replaced_rows(&self) -> bool {

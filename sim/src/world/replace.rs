@@ -14,9 +14,17 @@ impl World {
         if !self.plan.has(Family::Replaces) {
             return;
         }
-        // What is out of the publication is put back soon.
-        let is_out = (0..self.postgres.tables()).any(|table| !self.postgres.is_published(table));
-        let weight = if is_out { per_mille(60) } else { per_mille(20) };
+        // What is out of the publication is put back soon, and a key made what it was.
+        let tables = 0..self.postgres.tables();
+        let is_rekeyed = tables.clone().any(|table| self.postgres.is_rekeyed(table));
+        let is_out = tables.into_iter().any(|table| !self.postgres.is_published(table));
+        let weight = per_mille(if is_rekeyed {
+            120
+        } else if is_out {
+            60
+        } else {
+            20
+        });
         let way = self.choose(Kind::ReplaceTable, Entity::Postgres, WAYS, weight);
         let table = usize::from(way.is_multiple_of(2));
         if way > 2 && self.postgres.alteration_unnoted() {
