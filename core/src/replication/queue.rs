@@ -27,7 +27,7 @@ pub(super) struct Queue {
     limits: PageLimits,
     /// The shapes that this stream has told.
     relations: BTreeMap<RelationId, Arc<Relation>>,
-    /// The one that it told last of each table.
+    /// The one that it told last of each table, since the tables were found altered.
     told: BTreeMap<String, RelationId>,
     entries: VecDeque<Entry>,
     reading: Reading,
@@ -102,6 +102,11 @@ impl Queue {
             changes: 0,
             bytes: 0,
         }
+    }
+
+    /// Tables were altered, perhaps to shapes that the stream never tells, for nothing is written in them: what it tells next is new.
+    pub fn doubt_shapes(&mut self) {
+        self.told.clear();
     }
 
     /// Whether one more read fits.

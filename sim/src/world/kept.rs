@@ -5,7 +5,6 @@ use super::connection::Network;
 use crate::entity::Entity;
 use crate::oracle::Promise;
 use crate::plan::client_id;
-use crate::probe::Probe;
 use dormouse_core::position::Waypoint;
 use dormouse_core::wire::{ClientMessage, ServerMessage};
 
@@ -51,8 +50,8 @@ impl World {
 
     /// A hub hibernates: what it heard to be stored must be kept, or the next life would know less than this one.
     pub(super) fn judge_kept(&mut self, hub: u8) {
-        // A clearing may take effect late, and what a restored database forgets comes with the next acknowledgement.
-        let is_registry_sure = [Probe::LateEffect, Probe::Restored].iter().all(|probe| self.probes.count(*probe) == 0);
+        // As at rest: who was dropped between keeping a place with the socket and storing it leaves that to the next acknowledgement.
+        let is_registry_sure = super::quiet::ENDED.iter().all(|probe| self.probes.count(*probe) == 0);
         let mut lost = None;
         for (_, connection) in self.network.at_hub(hub) {
             let (Some(acked), Some(attachment)) = (connection.acked, &connection.attachment) else { continue };

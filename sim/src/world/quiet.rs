@@ -23,6 +23,11 @@ const FOREIGN_WAL: u64 = 50 * 1024;
 /// The most events of a resting world, per client and second.
 const REST_EVENTS_PER_SECOND: u64 = 60;
 
+/// A hub that was dropped between keeping a place with the socket and storing it, or a clearing that took effect late, leaves that to
+/// the next acknowledgement.
+pub(super) const ENDED: [Probe; 5] =
+    [Probe::HubEvicted, Probe::NodeCrashed, Probe::NodeDrained, Probe::LateEffect, Probe::Restored];
+
 /// Where the world stands after its faults.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Quiet {
@@ -179,10 +184,7 @@ impl World {
                 let event = "a connected client's registration has expired".into();
                 self.violate(Promise::Durable, "registered", Entity::Client(client), event);
             }
-            // A hub that was dropped between keeping a place with the socket and storing it, or a clearing that took effect
-            // late, leaves that to the next acknowledgement.
-            let ended = [Probe::HubEvicted, Probe::NodeCrashed, Probe::NodeDrained, Probe::LateEffect, Probe::Restored];
-            if ended.iter().any(|probe| self.probes.count(*probe) > 0) {
+            if ENDED.iter().any(|probe| self.probes.count(*probe) > 0) {
                 continue;
             }
             let row = self.postgres.registrations().get(&client_id(client));
