@@ -64,7 +64,6 @@ impl Stream {
             return;
         }
         if let Some((fingerprints, reason)) = self.noted.take() {
-            self.queue.doubt_shapes();
             return self.ask_job(Job::Raise { fingerprints, reason }, outside);
         }
         if !self.gate.is_open() {

@@ -27,8 +27,6 @@ pub(super) struct Queue {
     limits: PageLimits,
     /// The shapes that this stream has told.
     relations: BTreeMap<RelationId, Arc<Relation>>,
-    /// The one that it told last of each table, since the tables were found altered.
-    told: BTreeMap<String, RelationId>,
     entries: VecDeque<Entry>,
     reading: Reading,
     /// The last transaction that is recorded or queued: what does not come after it is a replay.
@@ -76,8 +74,8 @@ pub(super) struct Incoherent(pub &'static str);
 /// What one item meant beyond having been queued.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Pushed {
-    /// A shape other than the stream told last of its table.
-    pub new_shape: bool,
+    /// A shape. Be it one that was told before: it is told again when the table may have been altered since, perhaps twice.
+    pub shape: bool,
     /// What the item said to be sent: the end of a commit, or a keepalive.
     pub sent: Option<Lsn>,
 }
@@ -95,18 +93,12 @@ impl Queue {
         Self {
             limits,
             relations: BTreeMap::new(),
-            told: BTreeMap::new(),
             entries: VecDeque::new(),
             reading: Reading::Between,
             last: recorded,
             changes: 0,
             bytes: 0,
         }
-    }
-
-    /// Tables were altered, perhaps to shapes that the stream never tells, for nothing is written in them: what it tells next is new.
-    pub fn doubt_shapes(&mut self) {
-        self.told.clear();
     }
 
     /// Whether one more read fits.
@@ -144,10 +136,8 @@ impl Queue {
         match item {
             SourceItem::Begin { commit_lsn, committed_at, xid } => self.begin(commit_lsn, committed_at, xid),
             SourceItem::Relation(relation) => {
-                // What a table had before another one is new again.
-                let new_shape = self.told.insert(relation.full_name(), relation.id) != Some(relation.id);
                 self.relations.insert(relation.id, relation);
-                Ok(Pushed { new_shape, sent: None })
+                Ok(Pushed { shape: true, sent: None })
             }
             SourceItem::Change(change) => self.change(change),
             SourceItem::Commit { end_lsn } => self.commit(end_lsn),
@@ -156,7 +146,7 @@ impl Queue {
                 if self.reading == Reading::Between {
                     self.cover(wal_end);
                 }
-                Ok(Pushed { new_shape: false, sent: Some(wal_end) })
+                Ok(Pushed { shape: false, sent: Some(wal_end) })
             }
         }
     }
@@ -214,7 +204,7 @@ impl Queue {
                 }
             }
         }
-        Ok(Pushed { new_shape: false, sent: Some(end_lsn) })
+        Ok(Pushed { shape: false, sent: Some(end_lsn) })
     }
 
     fn cover(&mut self, lsn: Lsn) {

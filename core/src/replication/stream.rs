@@ -132,7 +132,7 @@ impl Stream {
         self.silent = false;
         for item in items {
             let pushed = self.queue.push(item)?;
-            if pushed.new_shape {
+            if pushed.shape {
                 self.gate.shut();
             }
             if let Some(sent) = pushed.sent

@@ -8,6 +8,8 @@ use crate::probe::Probe;
 use dormouse_core::hub::Output;
 
 const WAYS: u64 = 9;
+/// How often something is replaced while a table has another key: one way in eight makes that what it was.
+const REKEYED: u32 = per_mille(300);
 
 impl World {
     pub(super) fn replace_faults(&mut self) {
@@ -16,19 +18,19 @@ impl World {
         }
         // What is out of the publication is put back soon, and a key made what it was.
         let tables = 0..self.postgres.tables();
-        let rekeyed = tables.clone().find(|table| self.postgres.is_rekeyed(*table));
-        let is_odd = rekeyed.is_some() || tables.into_iter().any(|table| !self.postgres.is_published(table));
-        let weight = if is_odd { per_mille(60) } else { per_mille(20) };
-        let way = self.choose(Kind::ReplaceTable, Entity::Postgres, WAYS, weight);
+        let is_rekeyed = tables.clone().any(|table| self.postgres.is_rekeyed(table));
+        let is_out = tables.into_iter().any(|table| !self.postgres.is_published(table));
+        let often = if is_rekeyed { REKEYED } else { per_mille(if is_out { 60 } else { 20 }) };
+        let way = self.choose(Kind::ReplaceTable, Entity::Postgres, WAYS, often);
         let table = usize::from(way.is_multiple_of(2));
         if way > 2 && self.postgres.alteration_unnoted() {
             return; // What is put in and taken out again between two looks is not noticed.
         }
-        let replaced = match (way, rekeyed) {
-            (0, _) => return,
-            (1 | 2, _) => self.postgres.recreate_table(table).map(|()| Probe::TableRecreated),
-            (3.., Some(table)) => self.postgres.rekey_table(table).map(|_| Probe::TableRekeyedBack),
-            (3 | 4, None) => self.postgres.rekey_table(table).map(|_| Probe::TableRekeyed),
+        let rekeyed = |back| if back { Probe::TableRekeyedBack } else { Probe::TableRekeyed };
+        let replaced = match way {
+            0 => return,
+            1 | 2 => self.postgres.recreate_table(table).map(|()| Probe::TableRecreated),
+            3 | 4 => self.postgres.rekey_table(table).map(rekeyed),
             _ if self.postgres.is_published(table) && self.is_named(table) => return,
             _ if self.postgres.is_published(table) => {
                 self.postgres.unpublish_table(table).map(|()| Probe::TableTakenOut)
