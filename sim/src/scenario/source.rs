@@ -113,7 +113,7 @@ pub(super) const ALL: &[Scenario] = &[
                 on(Kind::Pause, R0).when(|world, _| world.delivers(0)).pick(3),
             ],
             window: &[Probe::ReplicatorPaused, Probe::ReplicatorSuperseded],
-            entered_percent: 70,
+            entered_percent: 60,
             ..HELD
         }),
     },
@@ -149,7 +149,7 @@ pub(super) const ALL: &[Scenario] = &[
                 on(Kind::SilentAlter, Entity::Postgres).when(|world, _| world.creates_slot()).skip(4).pick(2).times(4),
             ],
             window: &[Probe::SlotLost, Probe::SilentAlter, Probe::SlotOutdated],
-            entered_percent: 80,
+            entered_percent: 70,
             ..HELD
         }),
     },
