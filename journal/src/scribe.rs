@@ -130,12 +130,6 @@ impl<M: Journaled> Scribe<M> {
         self.take()
     }
 
-    /// Whether records wait to become a block.
-    #[must_use]
-    pub const fn waits(&self) -> bool {
-        !self.raw.is_empty()
-    }
-
     fn close_block(&mut self) {
         if !self.raw.is_empty() {
             block::write(&self.raw, &mut self.out);
