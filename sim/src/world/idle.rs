@@ -9,10 +9,11 @@ use std::time::Duration;
 /// So long after everybody has come to rest nothing is left over that anything else could follow from.
 const SETTLED: Duration = Duration::from_secs(6);
 
-/// What goes on for ever: leases, registrations and credentials are renewed, tables and the head are looked at, history is pruned, and a
-/// standby asks for the lease.
+/// What goes on for ever: leases, registrations and credentials are renewed, tables and the head are looked at, history is pruned, a
+/// standby asks for the lease, and sockets that their clients have left are closed, whenever that is noticed.
 const UPKEEP: &[&str] = &[
     "Attach",
+    "Close",
     "Confirm",
     "Credential",
     "Hibernate",
@@ -33,8 +34,9 @@ impl World {
     /// A machine puts something out.
     pub(super) fn judge_idle(&mut self, entity: Entity) {
         let doing = self.doing;
-        // Whoever's credential runs out is sent away, and comes back with another.
-        if self.plan.has(Family::Credentials) {
+        // Whoever's credential runs out is sent away, and comes back with another. What was waited for before the database was restored
+        // can be far ahead of it.
+        if self.plan.has(Family::Credentials) || self.plan.has(Family::Restore) {
             return;
         }
         if self.rests_since().is_none_or(|since| self.now.since(since) < SETTLED) || UPKEEP.contains(&doing) {
