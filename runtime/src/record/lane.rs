@@ -19,8 +19,10 @@ const NOTES_MAX: usize = 4_096;
 /// The most bytes that may wait for all writers together.
 const WAITING_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// So many bytes are worth waking a writer that lets notes gather.
+/// So many bytes, or notes, are worth waking a writer that lets them gather: most notes have no bytes worth counting, and only so many
+/// may wait.
 const GATHERED_BYTES_MAX: usize = 256 * 1024;
+const GATHERED_NOTES_MAX: usize = NOTES_MAX / 8;
 
 /// What the writer is told.
 pub(super) enum Note<M: Journaled> {
@@ -96,7 +98,9 @@ pub(super) fn open<M: Journaled>(
 
 impl<M: Journaled> Lane<M> {
     fn send(&mut self, note: Note<M>) {
-        self.shared.notes.fetch_add(1, Relaxed);
+        if self.shared.notes.fetch_add(1, Relaxed) > GATHERED_NOTES_MAX {
+            self.writer.unpark();
+        }
         if self.notes.try_send(note).is_err() {
             self.shared.notes.fetch_sub(1, Relaxed);
             self.lose("the recorder cannot keep up: steps are missing from the recording until the next checkpoint");
