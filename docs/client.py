@@ -2,7 +2,8 @@
 line of JSON once that is in its store, a file, from which it goes on, even after its own kill."""
 import argparse, base64, http.client, json, os, random, select, sys, time
 
-COME_BACK = {"from_the_future", "stale", "too_slow", "going_away", "unavailable", "internal"}  # others end the process
+# others end the process
+COME_BACK = {"replaced", "from_the_future", "stale", "too_slow", "going_away", "unavailable", "internal"}
 
 def place(position):  # positions are compared as numbers, never as text
     lsn, index = f"{position}+{1 << 32}".split("+")[:2]  # without an index, all of that transaction is held

@@ -60,6 +60,8 @@ safeguards! {
     SameDatabase,
     /// What a session writes to the registry is refused once a later session of its client has taken a higher epoch.
     EpochFence,
+    /// An instance that was replaced and greets again is given an id of its own: two copies of one store do not fence each other for ever.
+    OwnId,
     /// The stored position of a client never moves back within one era and epoch.
     MonotonicPosition,
     /// A session is closed when its credential runs out, asleep or awake, before anything else: it is sent nothing after that.
@@ -89,6 +91,7 @@ impl Safeguard {
             Self::KnownPosition => &["restored-same-timeline"],
             Self::SameDatabase => &["restored-under-a-server"],
             Self::EpochFence => &["epoch-restarts"],
+            Self::OwnId => &["cloned-client"],
             Self::MonotonicPosition => &["ack-goes-backward", "prune-trusts-a-wrong-mark"],
             Self::CredentialExpires => &["token-expires-in-standby"],
             Self::AnswerIncarnation => &["answer-to-an-earlier-life"],

@@ -2,6 +2,7 @@
 
 use crate::change::Scope;
 use crate::position::{Era, SchemaVersion, Waypoint};
+use crate::rng::mix;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -16,9 +17,9 @@ impl ClientId {
     /// Takes a text as a client id.
     ///
     /// # Errors
-    /// When it is empty, too long, or not printable ASCII without spaces.
+    /// When it is empty, too long (the mark of a copy does not count), or not printable ASCII without spaces.
     pub fn new(text: &str) -> Result<Self, &'static str> {
-        let fits = (1..=crate::limits::CLIENT_ID_BYTES_MAX).contains(&text.len());
+        let fits = (1..=crate::limits::CLIENT_ID_BYTES_MAX).contains(&unmarked(text).0.len());
         if fits && text.bytes().all(|b| b.is_ascii_graphic()) {
             Ok(Self(text.into()))
         } else {
@@ -30,6 +31,33 @@ impl ClientId {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Without the mark of a copy: what was configured, and what a credential speaks of.
+    #[must_use]
+    pub fn base(&self) -> &str {
+        unmarked(&self.0).0
+    }
+
+    /// The id of a copy: an instance that lives although another has taken this id over. The same for the same two, always; a copy's
+    /// copy gets another mark, not a second one.
+    #[must_use]
+    pub fn beside(&self, instance: u64) -> Self {
+        let (base, mark) = unmarked(&self.0);
+        Self(format!("{base}{MARK}{:016x}", mix(mark.unwrap_or(0) ^ instance)).into())
+    }
+}
+
+/// What stands between a client id and the mark of a copy, which has sixteen hexadecimal digits.
+const MARK: char = '~';
+
+/// A client id, and the mark if it is a copy's.
+fn unmarked(text: &str) -> (&str, Option<u64>) {
+    let digit = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+    let marked = text.rsplit_once(MARK).filter(|(base, mark)| !base.is_empty() && mark.len() == 16 && mark.bytes().all(digit));
+    match marked.and_then(|(base, mark)| Some((base, u64::from_str_radix(mark, 16).ok()?))) {
+        Some((base, mark)) => (base, Some(mark)),
+        None => (text, None),
     }
 }
 

@@ -11,7 +11,7 @@ const CHUNKS_OWED_MAX = 4;
 const PING_EVERY_MS = 20_000;
 const SILENCE_MAX_MS = 60_000;
 const BACKOFF_FIRST_MS = 250;
-const WORTH_RETRYING = new Set(["from_the_future", "stale", "too_slow", "going_away", "unavailable", "internal"]);
+const WORTH_RETRYING = new Set(["replaced", "from_the_future", "stale", "too_slow", "going_away", "unavailable", "internal"]);
 
 export class Replica {
   /** `phase` is stopped, connecting, waiting, backfill, catch_up or live. */

@@ -3,6 +3,7 @@
 use crate::cli::CommandError;
 use crate::client::sqlite::{OpenError, SqliteOptions, SqliteStore};
 use dormouse_core::change::Scope;
+use dormouse_core::session::ClientId;
 use std::path::Path;
 
 /// A store and whose it is.
@@ -17,13 +18,15 @@ pub struct Replica {
 }
 
 impl Replica {
-    /// Opens a store, or makes one. A client id that is given must be the store's, if it has one.
+    /// Opens a store, or makes one. A client id that is given must be the store's, if it has one, or what it was before the server gave
+    /// the store, as a copy of another, an id of its own.
     ///
     /// # Errors
     /// When it cannot be opened, or is another client's.
     pub fn open(path: &Path, given: Option<&str>, prefix: &str) -> Result<Self, CommandError> {
         let store = SqliteStore::open_with(path, SqliteOptions::default()).map_err(explain)?;
         let client_id = match (given, store.client_id()) {
+            (Some(given), Some(own)) if is_copy_of(own, given) => own.to_owned(),
             (Some(given), Some(own)) if given != own => {
                 return Err(CommandError::Usage(format!(
                     "{} is the store of the client {own:?}, not of {given:?}; leave --client-id out, or name another file",
@@ -50,6 +53,10 @@ impl Replica {
         }
         Self::open(path, given, "replica")
     }
+}
+
+fn is_copy_of(own: &str, given: &str) -> bool {
+    ClientId::new(own).is_ok_and(|own| own.base() == given)
 }
 
 fn explain(error: OpenError) -> CommandError {

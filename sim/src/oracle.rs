@@ -20,7 +20,7 @@ pub use session::{Sent, of_session};
 pub use watch::{Oracles, Second};
 
 use crate::entity::Entity;
-use crate::plan::{Limits, Plan, client_id};
+use crate::plan::{Limits, Plan};
 use crate::postgres::Postgres;
 use dormouse_core::change::{Relation, Scope};
 use dormouse_core::position::{Era, Lsn, Position, Waypoint};
@@ -104,7 +104,8 @@ struct ClientTruth {
 #[derive(Debug, Clone)]
 pub struct Oracle {
     clients: Vec<ClientTruth>,
-    numbers: BTreeMap<ClientId, usize>,
+    /// Who greets first under an id: two, where one is a copy of the other.
+    numbers: BTreeMap<ClientId, Vec<usize>>,
     /// To whom each epoch was given.
     epochs: BTreeMap<Epoch, ClientId>,
     /// Who has ever asked to be forgotten, and the newest epoch that they had then: what came later stays.
@@ -121,11 +122,15 @@ impl Oracle {
     /// The oracles of a run.
     #[must_use]
     pub fn new(plan: &Plan) -> Self {
+        let mut numbers: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for client in 0..plan.clients() {
+            numbers.entry(plan.client_id(client)).or_default().push(client as usize);
+        }
         Self {
             clients: (0..plan.clients())
                 .map(|client| ClientTruth { scope: plan.scope(client), ..ClientTruth::default() })
                 .collect(),
-            numbers: (0..plan.clients()).map(|client| (client_id(client), client as usize)).collect(),
+            numbers,
             epochs: BTreeMap::new(),
             leavers: BTreeMap::new(),
             honest: plan.size.clients() as usize,
@@ -136,9 +141,16 @@ impl Oracle {
         }
     }
 
-    /// The number of an honest client.
-    fn honest(&self, id: &ClientId) -> Option<usize> {
-        self.numbers.get(id).copied().filter(|client| *client < self.honest)
+    /// The numbers of the honest clients that may have an id: one, or both of two copies.
+    fn honest(&self, id: &ClientId) -> impl Iterator<Item = usize> {
+        let all = ClientId::new(id.base()).ok().and_then(|base| self.numbers.get(&base));
+        all.into_iter().flatten().copied().filter(|client| *client < self.honest)
+    }
+
+    /// Whether this is an honest client's, and none that may have this id ever held it.
+    fn is_made_up(&self, id: &ClientId, waypoint: &Waypoint) -> bool {
+        let mut held = self.honest(id).map(|client| self.ever_held(client, waypoint)).peekable();
+        held.peek().is_some() && !held.any(|held| held)
     }
 
     /// Whether a client's stores ever held this.

@@ -157,6 +157,13 @@ impl Plan {
         self.has(Family::Thin) && client % 2 == 1 && !self.is_attacker(client)
     }
 
+    /// As whom a client greets first. The second may be a copy of the first.
+    #[must_use]
+    pub fn client_id(&self, client: u8) -> ClientId {
+        let is_copy = self.has(Family::Cloned) && client == 1 && !self.is_thin(client);
+        client_id(if is_copy { 0 } else { client })
+    }
+
     /// In which format its messages travel, where bytes do: each client has another, and the first has each in some seeds.
     #[must_use]
     pub const fn format(&self, client: u8) -> Format {
@@ -279,7 +286,7 @@ impl Plan {
             window_bytes: usize::try_from(self.limits().window_bytes).unwrap_or(usize::MAX),
             queue_messages_max: QUEUE_MESSAGES,
             safeguards: self.safeguards,
-            ..client::Config::new(client_id(client))
+            ..client::Config::new(self.client_id(client))
         }
     }
 }

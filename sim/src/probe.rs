@@ -80,6 +80,7 @@ probes! {
     ThinResumed: "thin client resumed from what it acknowledged",
     Replaced: "session replaced by a newer one",
     StaleGreeting: "greeting found stale",
+    SetApart: "instance that was replaced given an id of its own",
     Forged: "forged message sent",
     ForgedRefused: "forged message answered with a fault",
     AnnouncementLost: "announcement lost",

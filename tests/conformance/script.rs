@@ -186,6 +186,7 @@ impl<S: Subject> Player<S> {
                     Saved::Clear => StoredPosition::Clear,
                 },
                 ttl: TTL,
+                apart: true,
             }),
             Step::SavePosition { client, epoch: nth, at, fenced, monotonic } => {
                 let at = match at {

@@ -96,6 +96,7 @@ impl Ranks {
             Answered::Judged(judged) => self.judged(judged),
             Answered::Snapshot(taken, chunks) => self.taken(taken, chunks),
             Answered::Epoch(EpochTaken::Stale) => "stale".into(),
+            Answered::Epoch(EpochTaken::Apart) => "apart".into(),
             Answered::Epoch(EpochTaken::Taken { epoch, stored }) => {
                 format!("{}, stored {}", self.epoch(*epoch), self.stored(stored.as_ref()))
             }

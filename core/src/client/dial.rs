@@ -144,13 +144,15 @@ impl Client {
         self.timers.set(Timer::Liveness, next.max(now + Duration::from_micros(1)));
     }
 
-    /// The server closes this session. `Replaced` ends the client only on its current socket, as do faults that a person must mend.
+    /// The server closes this session. What a person must mend ends the client, if it is told so on its current socket. `Replaced` ends
+    /// a thin one only: an instance that comes back after it is given an id of its own.
     pub(super) fn on_fault(&mut self, now: Timestamp, fault: PeerFault) {
         let code = fault.code;
         self.notify(Notice::Fault(fault.clone()));
         match code {
             FaultCode::Expired => self.on_expired(now, fault),
             FaultCode::GoingAway => self.come_back_elsewhere(now),
+            FaultCode::Replaced if self.config.mode == Mode::Replica => self.come_back(now),
             code if code.worth_retrying() => self.come_back(now),
             _ => self.end(Some(fault)),
         }

@@ -48,6 +48,7 @@ impl Hub {
                 Resume::At(waypoint) => StoredPosition::Set(waypoint),
             },
             ttl: self.desk.config.registration_ttl,
+            apart: self.desk.holds(Safeguard::OwnId),
         };
         let ask = self.desk.epochs.ask(&mut self.desk.asker, question, (id, now));
         self.desk.outputs.push_back(Output::TakeEpoch(ask));
@@ -68,9 +69,21 @@ impl Hub {
                 let message = "a later greeting of this client came first; greet again with a higher attempt";
                 self.close(id, Some(PeerFault::new(FaultCode::Stale, message)), now);
             }
+            Ok(EpochTaken::Apart) => self.set_apart(id, now),
             Err(Failure::Unavailable(_)) => self.desk.retry_failed(Kind::Epoch, Retry::TakeEpoch(id), now),
             Err(Failure::Refused(_)) => self.close(id, Some(refused()), now),
         }
+    }
+
+    /// Two stores live under one client id, one a copy of the other. The one that was replaced goes on under an id of its own, which
+    /// its welcome tells it: else the two would take the epoch from each other for ever.
+    fn set_apart(&mut self, id: SessionId, now: Timestamp) {
+        let Some(Phase::Greeted(greeted)) = self.slab.get_mut(id).map(|session| &mut session.phase) else { return };
+        let hello = &mut greeted.hello;
+        if let Some(instance) = hello.instance {
+            hello.client = hello.client.beside(instance);
+        }
+        self.take_epoch(id, now);
     }
 
     /// The epoch is this session's: older sessions of its client end here.

@@ -169,10 +169,15 @@ pub struct TakeEpoch {
     pub position: StoredPosition,
     /// How long the registration lasts, from now.
     pub ttl: Duration,
+    /// Whether an instance that another replaced takes no epoch any more, and is told so.
+    pub apart: bool,
 }
 impl Question for TakeEpoch {
     type Reply = EpochTaken;
 }
+/// How many instances that were replaced a registration remembers.
+pub const REPLACED_MAX: usize = 8;
+
 /// What a greeting does to the stored position of its client.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum StoredPosition {
@@ -195,6 +200,8 @@ pub enum EpochTaken {
     },
     /// A later greeting of the same instance came before this one.
     Stale,
+    /// Another instance replaced this one, which lives nevertheless: it needs an id of its own.
+    Apart,
 }
 
 /// Read on the primary, after the greeting: the head, the mark W, and what stands at the position that a client claims.

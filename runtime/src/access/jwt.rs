@@ -162,14 +162,15 @@ impl Keys {
 
 impl Claims {
     /// Whether a client id belongs to whom the token was given: it is the claim `client` if there is one, else the subject, alone
-    /// or followed by `/` and anything. A subject with a `/` of its own could stand for another's client, so it needs the claim.
+    /// or followed by `/` and anything. A subject with a `/` of its own could stand for another's client, so it needs the claim. So does
+    /// one that ends like the id of a copy, for who owns an id owns those of its copies.
     fn own(&self, client: &ClientId) -> Result<(), PeerFault> {
-        let client = client.as_str();
+        let base = client.base();
         let owns = match &self.client {
-            Some(only) => client == only,
+            Some(only) => client.as_str() == only || base == only,
             None => {
                 !self.subject.contains(SEPARATOR)
-                    && client
+                    && base
                         .strip_prefix(self.subject.as_str())
                         .is_some_and(|rest| rest.is_empty() || rest.starts_with(SEPARATOR))
             }
@@ -224,5 +225,9 @@ mod tests {
         assert!(!owns("ann", None, "bob") && !owns("ann", None, "an") && !owns("ann", None, "ANN"));
         assert!(!owns("ann/phone", None, "ann/phone") && owns("ann/phone", Some("ann/phone"), "ann/phone"));
         assert!(owns("ann", Some("kiosk-7"), "kiosk-7") && !owns("ann", Some("kiosk-7"), "ann"));
+        let copy = |id: &str| ClientId::new(id).expect("a client id").beside(7).to_string();
+        assert!(owns("ann", None, &copy("ann")) && owns("ann", None, &copy("ann/phone")) && !owns("ann", None, &copy("bob")));
+        assert!(owns("ann", Some("kiosk-7"), &copy("kiosk-7")) && !owns("ann", Some("kiosk-7"), &copy("ann")));
+        assert!(!owns(&copy("ann"), None, &copy("ann")), "it could be a copy of ann's");
     }
 }

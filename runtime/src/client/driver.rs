@@ -151,9 +151,24 @@ impl<S: Store> Driver<S> {
         }
     }
 
+    /// Goes on under the id that a welcome tells: another than its own when its store is a copy, whose original lives, too.
+    fn adopt(&mut self, client: &ClientId) {
+        let config = &mut self.options.config;
+        if config.client == *client {
+            return;
+        }
+        tracing::warn!(from = %config.client, to = %client, "another store lives under this client id: this one gets an id of its own");
+        config.client = client.clone();
+        let kept = lock(&self.store).begin(client, &config.scope);
+        if let Err(failure) = kept {
+            self.notify(Notice::StoreFailed(failure));
+        }
+    }
+
     fn handle(&mut self, input: Input) {
         match &input {
-            Input::Received { message: Ok(ServerMessage::Welcome { era, head, .. }), .. } => {
+            Input::Received { message: Ok(ServerMessage::Welcome { client, era, head, .. }), .. } => {
+                self.adopt(client);
                 let welcome = Some((*era, *head));
                 self.status.send_modify(|status| {
                     status.welcome = welcome;

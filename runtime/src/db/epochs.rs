@@ -4,7 +4,7 @@ use super::registry::{Columns, stored};
 use super::types::{micros, signed, unsigned};
 use super::{Database, failure};
 use dormouse_core::fault::Failure;
-use dormouse_core::hub::{EpochTaken, StoredPosition, TakeEpoch};
+use dormouse_core::hub::{EpochTaken, REPLACED_MAX, StoredPosition, TakeEpoch};
 use dormouse_core::session::Epoch;
 use futures::future::join_all;
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,7 +13,7 @@ use tokio_postgres::Error;
 /// One upsert: of two first greetings at once, one inserts and the other updates. Epochs come from a sequence, so that they
 /// never start again when a row is gone. A greeting that waited for the row's lock while another took a later number takes a
 /// number again: the row's epoch never falls, so that the session it fenced stays fenced. Rows are locked in the order of
-/// their ids, as everywhere.
+/// their ids, as everywhere. An instance that is replaced is remembered, up to eight of them (`REPLACED_MAX`), and takes the row no more.
 const TAKE_EPOCHS: &str = "insert into dormouse.client as c (id, instance, attempt, epoch, expires_at, \
        era_counter, era_id, schema, commit_lsn, index, xid, committed_at) \
      select n.id, n.instance, n.attempt, nextval('dormouse.epoch'), clock_timestamp() + n.ttl * interval '1 microsecond', \
@@ -25,6 +25,8 @@ const TAKE_EPOCHS: &str = "insert into dormouse.client as c (id, instance, attem
      on conflict (id) do update set instance = excluded.instance, attempt = excluded.attempt, \
        epoch = case when excluded.epoch > c.epoch then excluded.epoch else nextval('dormouse.epoch') end, \
        expires_at = excluded.expires_at, seen_at = now(), \
+       replaced = case when c.instance is null or c.instance is not distinct from excluded.instance then c.replaced \
+         else (c.instance || c.replaced)[1:8] end, \
        era_counter = case when c.id = any($12::text[]) then c.era_counter else excluded.era_counter end, \
        era_id = case when c.id = any($12) then c.era_id else excluded.era_id end, \
        schema = case when c.id = any($12) then c.schema else excluded.schema end, \
@@ -32,8 +34,14 @@ const TAKE_EPOCHS: &str = "insert into dormouse.client as c (id, instance, attem
        index = case when c.id = any($12) then c.index else excluded.index end, \
        xid = case when c.id = any($12) then c.xid else excluded.xid end, \
        committed_at = case when c.id = any($12) then c.committed_at else excluded.committed_at end \
-     where excluded.instance is null or c.instance is distinct from excluded.instance or excluded.attempt > c.attempt \
+     where (excluded.instance is null or c.instance is distinct from excluded.instance or excluded.attempt > c.attempt) \
+       and not (c.id = any($13::text[]) and coalesce(excluded.instance = any(c.replaced), false)) \
      returning c.epoch, c.era_counter, c.era_id, c.schema, c.commit_lsn, c.index, c.xid, c.committed_at, c.id";
+
+/// Who of those that took no epoch was replaced before.
+const FIND_REPLACED: &str = "select c.id from unnest($1::text[], $2::int8[]) as u (id, instance) \
+     join dormouse.client c using (id) where u.instance = any(c.replaced)";
+const _: () = assert!(REPLACED_MAX == 8, "the statement above says so, too");
 
 impl Database {
     /// Takes the epochs of greetings, in their order.
@@ -82,6 +90,7 @@ impl Database {
         }));
         let kept: Vec<&str> =
             round.iter().filter(|q| q.position == StoredPosition::Keep).map(|q| q.client.as_str()).collect();
+        let apart: Vec<&str> = round.iter().filter(|q| q.apart).map(|q| q.client.as_str()).collect();
         let client = self.pool().get().await.map_err(|why| (why, false))?;
         let sql = client.prepare_cached(TAKE_EPOCHS).await.map_err(failed)?;
         let rows = client
@@ -100,17 +109,29 @@ impl Database {
                     &p.xids,
                     &p.times,
                     &kept,
+                    &apart,
                 ],
             )
             .await
             .map_err(failed)?;
-        let taken: BTreeMap<&str, EpochTaken> = rows
+        let mut taken: BTreeMap<&str, EpochTaken> = rows
             .iter()
             .map(|row| {
                 let taken = EpochTaken::Taken { epoch: Epoch(unsigned(row.get(0))), stored: stored(row, 1) };
                 (row.get(8), taken)
             })
             .collect();
+        let refused: Vec<&&TakeEpoch> = round.iter().filter(|q| !taken.contains_key(q.client.as_str()) && q.apart).collect();
+        let mut replaced = Vec::new();
+        if !refused.is_empty() {
+            // Others may have taken theirs: of a failure here it is not sure that nothing was done.
+            let failed = |error: Error| (failure::of(error), false);
+            let sql = client.prepare_cached(FIND_REPLACED).await.map_err(failed)?;
+            let ids: Vec<&str> = refused.iter().map(|q| q.client.as_str()).collect();
+            let instances: Vec<Option<i64>> = refused.iter().map(|q| q.instance.map(signed)).collect();
+            replaced = client.query(&sql, &[&ids, &instances]).await.map_err(failed)?;
+        }
+        taken.extend(replaced.iter().map(|row| (row.get(0), EpochTaken::Apart)));
         Ok(ids.iter().map(|id| taken.get(id).cloned().unwrap_or(EpochTaken::Stale)).collect())
     }
 }

@@ -44,7 +44,7 @@ impl Oracle {
                 self.is_own_epoch(&ask.question.client, ask.question.epoch)?;
                 let (client, was) = &before[0];
                 let left = self.leavers.get(client).is_some_and(|newest| ask.question.epoch <= *newest);
-                if self.honest(client).is_some() && !left {
+                if self.honest(client).next().is_some() && !left {
                     let event = format!("the registration of {client} is removed, which did not ask for that");
                     return broken(Promise::Durable, "unasked", event);
                 }
@@ -69,14 +69,15 @@ impl Oracle {
 
     /// An epoch is taken for what its client said when it greeted.
     fn as_greeted(&self, ask: &TakeEpoch) -> Checked {
-        let hello = self.honest(&ask.client).and_then(|client| self.clients[client].hello.as_ref());
-        let Some((instance, attempt, resume)) = hello else { return Ok(()) };
+        let mut hellos = self.honest(&ask.client).filter_map(|client| self.clients[client].hello.as_ref());
+        let theirs = hellos.find(|(instance, attempt, _)| (&ask.instance, &ask.attempt) == (instance, attempt));
+        let Some((instance, _, resume)) = theirs else { return Ok(()) };
         let said = match resume {
             Resume::Nothing => StoredPosition::Clear,
             Resume::Stored => StoredPosition::Keep,
             Resume::At(waypoint) => StoredPosition::Set(*waypoint),
         };
-        if (&ask.instance, &ask.attempt) == (instance, attempt) && instance.is_some() && ask.position != said {
+        if instance.is_some() && ask.position != said {
             let event = format!("{} greeted with {said:?}, and its row is told {:?}", ask.client, ask.position);
             return broken(Promise::Durable, "greeting", event);
         }
@@ -86,9 +87,7 @@ impl Oracle {
     fn saved(&self, postgres: &Postgres, before: &RegistryBefore, ask: &SavePositions) -> Checked {
         for ((client, epoch, position), (_, was)) in ask.entries.iter().zip(before) {
             self.is_own_epoch(client, *epoch)?;
-            if let (Some(position), Some(number)) = (position, self.honest(client))
-                && !self.ever_held(number, position)
-            {
+            if let Some(position) = position.as_ref().filter(|position| self.is_made_up(client, position)) {
                 let event = format!("{client} is said to hold {}, which it never did", position.position);
                 return broken(Promise::Durable, "position", event);
             }
@@ -127,9 +126,8 @@ impl Oracle {
     /// # Errors
     /// When it is ahead of what the client has stored.
     pub fn attached(&self, attachment: &Attachment) -> Checked {
-        if let (Some(position), Some(client)) = (&attachment.position, self.honest(&attachment.client))
-            && !self.ever_held(client, position)
-        {
+        let made_up = |position: &&Waypoint| self.is_made_up(&attachment.client, position);
+        if let Some(position) = attachment.position.as_ref().filter(made_up) {
             let event = format!("an attachment says {}, which {} never held", position.position, attachment.client);
             return broken(Promise::Durable, "attachment", event);
         }

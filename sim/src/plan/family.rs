@@ -106,6 +106,8 @@ families! {
     Wide = 52 of 8,
     /// Transactions larger than all that a hub keeps, a session's window and a replicator's queue hold.
     Huge = 53 of 12,
+    /// Two stores have one client id.
+    Cloned = 54 of 12,
 }
 
 /// Which families are on.

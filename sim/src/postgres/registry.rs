@@ -2,7 +2,7 @@
 
 use super::Postgres;
 use dormouse_core::fault::Failure;
-use dormouse_core::hub::{EpochTaken, RenewRegistrations, SavePositions, StoredPosition, TakeEpoch, Unregister};
+use dormouse_core::hub::{EpochTaken, REPLACED_MAX, RenewRegistrations, SavePositions, StoredPosition, TakeEpoch, Unregister};
 use dormouse_core::position::Waypoint;
 use dormouse_core::session::{ClientId, Epoch};
 use dormouse_core::time::Timestamp;
@@ -17,6 +17,8 @@ pub struct Registration {
     pub instance: Option<u64>,
     /// Of the greeting.
     pub attempt: u64,
+    /// Those that were replaced, the last one first.
+    pub replaced: Vec<u64>,
     /// What it last acknowledged.
     pub position: Option<Waypoint>,
     /// When it ends unless renewed.
@@ -40,7 +42,8 @@ impl Registry {
 }
 
 impl Postgres {
-    /// Answers [`TakeEpoch`]. A greeting of the same instance whose attempt is no higher is stale; a thin client's never is.
+    /// Answers [`TakeEpoch`]. A greeting of the same instance whose attempt is no higher is stale; a thin client's never is. An instance
+    /// that was replaced is set apart.
     ///
     /// # Errors
     /// None; the form is that of all answers.
@@ -50,6 +53,14 @@ impl Postgres {
         if before.filter(same_instance).is_some_and(|row| ask.attempt <= row.attempt) {
             return Ok(EpochTaken::Stale);
         }
+        let is_replaced = |row: &&Registration| ask.instance.is_some_and(|instance| row.replaced.contains(&instance));
+        if ask.apart && before.is_some_and(|row| is_replaced(&row)) {
+            return Ok(EpochTaken::Apart);
+        }
+        let mut replaced = before.map(|row| row.replaced.clone()).unwrap_or_default();
+        let last = before.and_then(|row| row.instance).filter(|last| Some(*last) != ask.instance);
+        replaced.splice(0..0, last);
+        replaced.truncate(REPLACED_MAX);
         let position = match ask.position {
             StoredPosition::Keep => before.and_then(|row| row.position),
             StoredPosition::Set(waypoint) => Some(waypoint),
@@ -58,7 +69,7 @@ impl Postgres {
         self.registry.epochs += 1;
         let epoch = Epoch(self.registry.epochs);
         let (instance, attempt, expires_at) = (ask.instance, ask.attempt, now + ask.ttl);
-        let row = Registration { epoch, instance, attempt, position, expires_at };
+        let row = Registration { epoch, instance, attempt, replaced, position, expires_at };
         self.registry.rows.insert(ask.client.clone(), row);
         self.own_write();
         Ok(EpochTaken::Taken { epoch, stored: position })
@@ -103,7 +114,8 @@ impl Postgres {
                 Some(row) => row.expires_at = row.expires_at.max(now + ask.ttl),
                 None => {
                     let expires_at = now + ask.ttl;
-                    let row = Registration { epoch: *epoch, instance: None, attempt: 0, position: None, expires_at };
+                    let (epoch, replaced) = (*epoch, Vec::new());
+                    let row = Registration { epoch, instance: None, attempt: 0, replaced, position: None, expires_at };
                     self.registry.rows.insert(client.clone(), row);
                 }
             }

@@ -261,7 +261,14 @@ pub(super) const ALL: &[Scenario] = &[
         name: "cloned-client",
         tells: "two living stores share one client id and fence each other for ever",
         promises: &[Converges, Complete],
-        state: State::Waiting("worlds in which two stores have one client id"),
+        state: State::Held(Held {
+            safeguards: &[Safeguard::OwnId],
+            noticed_by: "converges",
+            families: &[Family::Cloned, Family::Latency],
+            starts_ms: &[300, 600],
+            window: &[Probe::SetApart, Probe::Replaced],
+            ..HELD
+        }),
     },
     Scenario {
         name: "clock-jumps",

@@ -8,9 +8,10 @@ use crate::oracle::{Holding, Promise};
 use crate::plan::{Family, token};
 use crate::probe::Probe;
 use dormouse_core::ask::{Answer, Ask, Incarnation};
-use dormouse_core::client::{Client, ClientPhase, Input, Notice, Output};
+use dormouse_core::client::{Client, ClientPhase, Config, Input, Notice, Output};
 use dormouse_core::fault::{Failure, FaultCode};
 use dormouse_core::machine::Machine;
+use dormouse_core::session::ClientId;
 use dormouse_core::store::{Held, MemoryStore, Store, StoreRequest};
 use dormouse_core::time::Timestamp;
 use dormouse_core::wire::{ClientMessage, Secret, ServerMessage};
@@ -30,6 +31,8 @@ pub(super) struct ClientHost {
     pub(super) life: u64,
     /// Survives crashes. A thin client has one too, for its backfills only.
     pub(super) store: MemoryStore,
+    /// As whom it greets, kept with the store, once a welcome has given it another id.
+    own_id: Option<ClientId>,
     /// Where a thin client stands since it was started.
     thin: Held,
     pub(super) reads_again: Option<Timestamp>,
@@ -60,13 +63,27 @@ impl World {
         self.saw_start(client);
         self.chooser.passes(Kind::Started, Entity::Client(client));
         let life = self.new_life();
-        let machine = Client::new(self.plan.client(client));
+        let machine = Client::new(self.client_config(client));
         let thin = self.plan.is_thin(client);
         let host = &mut self.clients[client as usize];
         (host.machine, host.life, host.thin, host.live) = (Some(machine), life, Held::default(), false);
         let held = if thin { Held::default() } else { host.store.held() };
         let input = Input::Started { incarnation: Incarnation(life), instance: life, held };
         self.feed_client(client, input);
+    }
+
+    fn client_config(&self, client: u8) -> Config {
+        let config = self.plan.client(client);
+        match &self.clients[client as usize].own_id {
+            Some(own) => Config { client: own.clone(), ..config },
+            None => config,
+        }
+    }
+
+    /// As whom a client greets now.
+    pub(super) fn client_id(&self, client: u8) -> ClientId {
+        let own = self.clients[client as usize].own_id.clone();
+        own.unwrap_or_else(|| self.plan.client_id(client))
     }
 
     pub(super) fn client_hears(&mut self, client: u8, life: u64, input: Input) {
@@ -112,9 +129,13 @@ impl World {
         self.clients[client as usize].welcomed =
             matches!(input, Input::Received { message: Ok(ServerMessage::Welcome { .. }), .. });
         self.clients[client as usize].credential_came |= matches!(input, Input::CredentialProvided { .. });
-        let Some(machine) = &mut self.clients[client as usize].machine else { return };
+        let host = &mut self.clients[client as usize];
+        let Some(machine) = &mut host.machine else { return };
         let was = machine.phase();
         machine.handle(now, input);
+        if host.welcomed && *machine.client() != self.plan.client_id(client) {
+            host.own_id = Some(machine.client().clone());
+        }
         let greeted = !matches!(was, ClientPhase::Offline | ClientPhase::Connecting);
         let late = machine.poll_timeout().is_none_or(|due| due.since(now) > AWAY_MAX);
         // One that had given that connection up does not hear what it says any more, and waits for another reason.
@@ -424,6 +445,7 @@ impl World {
         if !self.plan.is_thin(client) {
             self.hit(Probe::StoreLost);
             self.clients[client as usize].store = MemoryStore::new();
+            self.clients[client as usize].own_id = None;
             self.oracle.store_lost(client);
         }
     }

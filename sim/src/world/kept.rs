@@ -4,7 +4,6 @@ use super::World;
 use super::connection::Network;
 use crate::entity::Entity;
 use crate::oracle::Promise;
-use crate::plan::client_id;
 use dormouse_core::position::Waypoint;
 use dormouse_core::wire::{ClientMessage, ServerMessage};
 
@@ -59,7 +58,7 @@ impl World {
                 continue;
             }
             let behind = |kept: Option<Waypoint>| kept.is_none_or(|kept| kept.position < acked.position);
-            let row = self.postgres.registrations().get(&client_id(connection.client));
+            let row = self.postgres.registrations().get(&attachment.client);
             let row = row.filter(|row| is_registry_sure && row.epoch == attachment.epoch);
             if behind(attachment.position) {
                 lost = Some(("attachment", connection.client, acked));

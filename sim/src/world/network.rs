@@ -7,7 +7,7 @@ use crate::chooser::{Kind, per_mille};
 use crate::entity::Entity;
 use crate::log::{Draft, Link as Way, What};
 use crate::oracle::{Promise, Sent, as_sent};
-use crate::plan::{Family, client_id};
+use crate::plan::Family;
 use crate::probe::Probe;
 use dormouse_core::client::SocketId;
 use dormouse_core::hub::ClosedReason;
@@ -289,7 +289,9 @@ impl World {
             }
             self.saw_frame(id, message);
             if let (ClientMessage::Bye, Some(connection)) = (message, self.network.connections.get(&id)) {
-                self.oracle.wants_to_be_forgotten(client_id(connection.client));
+                let greeted = connection.attachment.as_ref().map(|attachment| attachment.client.clone());
+                let client = greeted.unwrap_or_else(|| self.client_id(connection.client));
+                self.oracle.wants_to_be_forgotten(client);
             }
             if let Some(connection) = self.network.connections.get_mut(&id) {
                 connection.ledger.hears(message);

@@ -4,7 +4,7 @@ use super::{Event, World};
 use crate::entity::{Entity, HUBS, NODES};
 use crate::log::{Draft, What};
 use crate::oracle::Promise;
-use crate::plan::{Family, client_id};
+use crate::plan::Family;
 use crate::probe::Probe;
 use dormouse_core::position::{Lsn, Waypoint};
 use dormouse_core::replication::Replication;
@@ -179,7 +179,7 @@ impl World {
             self.violate(Promise::Bounded, "sessions", Entity::World, event);
         }
         for client in 0..self.plan.size.clients() {
-            let row = self.postgres.registrations().get(&client_id(client));
+            let row = self.postgres.registrations().get(&self.client_id(client));
             if self.clients[client as usize].live && row.is_none_or(|row| row.expires_at <= self.now) {
                 let event = "a connected client's registration has expired".into();
                 self.violate(Promise::Durable, "registered", Entity::Client(client), event);
@@ -187,7 +187,7 @@ impl World {
             if ENDED.iter().any(|probe| self.probes.count(*probe) > 0) {
                 continue;
             }
-            let row = self.postgres.registrations().get(&client_id(client));
+            let row = self.postgres.registrations().get(&self.client_id(client));
             let stored = row.and_then(|row| row.position).map(|stored| stored.position);
             let shown = self.shown(client).map(|shown| shown.position);
             if self.clients[client as usize].live && stored < shown {

@@ -96,6 +96,9 @@ impl World {
         if let hub::Input::EpochTaken(Answer { reply: Ok(hub::EpochTaken::Stale), .. }) = answer {
             self.hit(Probe::GreetingOvertaken);
         }
+        if let hub::Input::EpochTaken(Answer { reply: Ok(hub::EpochTaken::Apart), .. }) = answer {
+            self.hit(Probe::SetApart);
+        }
     }
 
     /// The copy of a snapshot has ended, well or not.

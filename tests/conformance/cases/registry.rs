@@ -63,6 +63,20 @@ pub fn cases() -> Vec<Case> {
             ],
         ),
         case(
+            "instances that were replaced are set apart",
+            STREAM,
+            [
+                two(),
+                asks([greet("c", Some(1), 1, Saved::Set(Place::After(1))), greet("c", Some(2), 1, Saved::Keep)]),
+                asks([greet("c", Some(1), 2, Saved::Clear), greet("c", Some(1), 1, Saved::Keep), Step::Registrations]),
+                asks([greet("c", Some(2), 1, Saved::Keep), greet("c", Some(2), 2, Saved::Keep), Step::Registrations]),
+                asks([greet("c", None, 0, Saved::Keep), greet("c", Some(2), 3, Saved::Keep), renew("c", 3)]),
+                asks(std::array::from_fn::<_, 9, _>(|n| greet("c", Some(3 + n as u64), 1, Saved::Keep))),
+                asks(std::array::from_fn::<_, 11, _>(|n| greet("c", Some(1 + n as u64), 9, Saved::Keep))),
+                asks([leave("c", 3, false), greet("c", Some(3), 10, Saved::Keep), Step::Registrations]),
+            ],
+        ),
+        case(
             "positions are fenced and never move back",
             STREAM,
             [

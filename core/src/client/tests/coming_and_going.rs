@@ -64,7 +64,7 @@ fn a_quiet_server_is_pinged_and_a_silent_one_is_left() {
 }
 
 #[test]
-fn replaced_ends_the_client_but_only_on_its_current_socket() {
+fn replaced_ends_a_thin_client_but_only_on_its_current_socket() {
     let mut run = Run::resumed(config(), 0x10);
     run.closed();
     run.pass(Duration::from_millis(300));

@@ -22,14 +22,14 @@ struct Registry(World);
 
 impl Registry {
     async fn greet(&self, instance: Option<u64>, attempt: u64, position: StoredPosition) -> EpochTaken {
-        let q = TakeEpoch { client: client("c"), instance, attempt, position, ttl: 60 * SECOND };
+        let q = TakeEpoch { client: client("c"), instance, attempt, position, ttl: 60 * SECOND, apart: true };
         self.0.database.take_epoch(q).await.expect("answers")
     }
 
     async fn taken(&self, instance: Option<u64>, attempt: u64, position: StoredPosition) -> (Epoch, Option<Waypoint>) {
         match self.greet(instance, attempt, position).await {
             EpochTaken::Taken { epoch, stored } => (epoch, stored),
-            EpochTaken::Stale => panic!("stale"),
+            EpochTaken::Stale | EpochTaken::Apart => panic!("refused"),
         }
     }
 

@@ -11,7 +11,7 @@ use futures::future::join_all;
 use std::collections::BTreeSet;
 
 fn greeting(client: &str, instance: Option<u64>, attempt: u64, position: StoredPosition) -> TakeEpoch {
-    TakeEpoch { client: ClientId::new(client).expect("valid"), instance, attempt, position, ttl: 60 * SECOND }
+    TakeEpoch { client: ClientId::new(client).expect("valid"), instance, attempt, position, ttl: 60 * SECOND, apart: true }
 }
 
 fn waypoint(lsn: u64) -> Waypoint {
@@ -103,7 +103,7 @@ async fn the_epoch_of_a_client_never_falls() {
     let between: u64 = world.text("select epoch::text from dormouse.client").await.parse().expect("a number");
     world.sql("commit").await;
     let taken = waits.await.expect("ends").expect("answers");
-    let EpochTaken::Taken { epoch, .. } = taken else { panic!("stale") };
+    let EpochTaken::Taken { epoch, .. } = taken else { panic!("{taken:?}") };
     assert!(epoch.0 > between, "{} after {between}", epoch.0);
 }
 

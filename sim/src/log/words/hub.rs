@@ -163,6 +163,7 @@ pub fn hub_reply(input: &Input) -> Option<(AskId, String)> {
             reply(&answer.reply, |taken| match taken {
                 EpochTaken::Taken { epoch, stored } => format!("epoch {}, stored is {}", epoch.0, at(stored.as_ref())),
                 EpochTaken::Stale => "a later greeting came before".into(),
+                EpochTaken::Apart => "another instance has replaced this one, which needs an id of its own".into(),
             }),
         ),
         Input::PositionJudged(answer) => (

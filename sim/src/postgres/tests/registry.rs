@@ -21,10 +21,10 @@ impl Rig {
         attempt: u64,
         position: StoredPosition,
     ) -> Option<(u64, Option<Waypoint>)> {
-        let ask = TakeEpoch { client: client(), instance, attempt, position, ttl: TTL };
+        let ask = TakeEpoch { client: client(), instance, attempt, position, ttl: TTL, apart: true };
         match self.pg.ask_take_epoch(self.now, &ask).expect("no failure") {
             EpochTaken::Taken { epoch, stored } => Some((epoch.0, stored)),
-            EpochTaken::Stale => None,
+            EpochTaken::Stale | EpochTaken::Apart => None,
         }
     }
 
@@ -45,6 +45,25 @@ fn a_greeting_that_was_overtaken_is_stale() {
     assert_eq!(rig.greet(Some(2), 1, StoredPosition::Clear), Some((3, None)));
     assert_eq!(rig.greet(None, 0, StoredPosition::Clear), Some((4, None)));
     assert_eq!(rig.greet(None, 0, StoredPosition::Clear), Some((5, None)), "thin clients are never stale");
+}
+
+#[test]
+fn an_instance_that_was_replaced_is_set_apart() {
+    let mut rig = Rig::before_the_era();
+    let mut greet = |instance, attempt| {
+        let position = StoredPosition::Clear;
+        let ask = TakeEpoch { client: client(), instance, attempt, position, ttl: TTL, apart: true };
+        rig.pg.ask_take_epoch(rig.now, &ask).expect("no failure")
+    };
+    let is_taken = |taken| matches!(taken, EpochTaken::Taken { .. });
+    assert!(is_taken(greet(Some(1), 1)) && is_taken(greet(Some(2), 1)) && is_taken(greet(Some(2), 2)));
+    assert_eq!(greet(Some(1), 2), EpochTaken::Apart);
+    assert!(is_taken(greet(None, 0)), "thin clients replace each other");
+    assert_eq!(greet(Some(2), 3), EpochTaken::Apart, "and whoever was there");
+    assert_eq!(greet(Some(1), 1), EpochTaken::Apart);
+    assert!((3..11).all(|instance| is_taken(greet(Some(instance), 1))));
+    assert_eq!(greet(Some(3), 2), EpochTaken::Apart, "the last eight are remembered");
+    assert!(is_taken(greet(Some(1), 3)), "and those before are not");
 }
 
 #[test]

@@ -31,7 +31,7 @@ impl Rig {
         let client = ClientId::new(client).expect("a name");
         let waypoint = |position| Waypoint { position, ..self.pg.head().expect("an era").waypoint };
         let position = position.map_or(StoredPosition::Clear, |position| StoredPosition::Set(waypoint(position)));
-        let ask = TakeEpoch { client, instance: None, attempt: 0, position, ttl: minutes * MINUTE };
+        let ask = TakeEpoch { client, instance: None, attempt: 0, position, ttl: minutes * MINUTE, apart: true };
         self.pg.ask_take_epoch(self.now, &ask).expect("no failure");
     }
 }
