@@ -8,6 +8,7 @@ use crate::clock::Clock;
 use dormouse_core::ask::{Ask, Incarnation};
 use dormouse_core::client::{Client as Machine, ClientPhase, Config, Input, Notice, Output, SocketId};
 use dormouse_core::machine::Machine as _;
+use dormouse_core::session::ClientId;
 use dormouse_core::store::Store as StoreQuestion;
 use dormouse_core::wire::{ClientMessage, Secret, ServerMessage};
 use std::collections::HashMap;
