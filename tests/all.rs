@@ -6,6 +6,7 @@ mod browser;
 mod chaos;
 mod commands;
 mod conformance;
+mod copies;
 mod demo;
 mod doctor;
 mod end_to_end;

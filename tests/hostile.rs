@@ -123,10 +123,11 @@ async fn an_acknowledgement_of_what_was_never_sent_is_a_fault() {
 #[tokio::test(flavor = "multi_thread")]
 async fn of_two_sockets_of_one_client_the_newer_lives() {
     let site = Site::start(ITEMS).await;
-    let first = site.live_client("twin").await;
+    let mut first = Raw::dial(site.server.port()).await;
+    first.say(&ClientMessage::Hello(hello("twin", 1, Resume::Nothing))).await;
+    assert!(matches!(first.next().await, Some(ServerMessage::Welcome { .. })));
     let second = site.live_client("twin").await;
-    let stopped = first.wait_for(|status| status.stopped).await.expect("it stops");
-    assert_eq!(stopped.fault.map(|fault| fault.code), Some(FaultCode::Replaced));
+    assert_eq!(first.fault().await, Some(FaultCode::Replaced));
     site.execute("insert into item values (2, 'two')").await;
     holds(&second, "public.item", &["1|one", "2|two"]).await;
     // A greeting that was overtaken: the same instance with a lower attempt.

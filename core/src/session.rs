@@ -54,7 +54,8 @@ const MARK: char = '~';
 /// A client id, and the mark if it is a copy's.
 fn unmarked(text: &str) -> (&str, Option<u64>) {
     let digit = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
-    let marked = text.rsplit_once(MARK).filter(|(base, mark)| !base.is_empty() && mark.len() == 16 && mark.bytes().all(digit));
+    let marked =
+        text.rsplit_once(MARK).filter(|(base, mark)| !base.is_empty() && mark.len() == 16 && mark.bytes().all(digit));
     match marked.and_then(|(base, mark)| Some((base, u64::from_str_radix(mark, 16).ok()?))) {
         Some((base, mark)) => (base, Some(mark)),
         None => (text, None),
@@ -133,4 +134,39 @@ pub struct Attachment {
     pub told_live: bool,
     /// No later than its last acknowledgement. `None` while a backfill runs: the woken hub starts another.
     pub position: Option<Waypoint>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(text: &str) -> ClientId {
+        ClientId::new(text).expect("a client id")
+    }
+
+    #[test]
+    fn a_copy_has_the_same_id_each_time_and_another_than_every_other() {
+        let ann = id("ann");
+        let copy = ann.beside(7);
+        assert_eq!(copy, ann.beside(7));
+        assert_eq!((copy.base(), ann.base(), copy.as_str().len()), ("ann", "ann", 3 + 17));
+        assert_eq!(id(copy.as_str()), copy);
+        let others = [ann.beside(8), id("bob").beside(7), copy.beside(7), copy.beside(8), copy.beside(7).beside(7)];
+        for (n, other) in others.iter().enumerate() {
+            assert!(*other != copy && !others[..n].contains(other), "{other}");
+            assert!(["ann", "bob"].contains(&other.base()), "a copy's copy has one mark");
+        }
+    }
+
+    #[test]
+    fn the_mark_of_a_copy_is_no_part_of_what_may_be_long() {
+        let longest = id(&"x".repeat(128));
+        assert_eq!(id(longest.beside(u64::MAX).as_str()).base(), longest.as_str());
+        assert!(
+            ClientId::new(&"x".repeat(129)).is_err() && ClientId::new("").is_err() && ClientId::new("a b").is_err()
+        );
+        for plain in ["~0123456789abcdef", "ann~0123456789ABCDEF", "ann~123", "ann~", "ann~0123456789abcdef0"] {
+            assert_eq!(id(plain).base(), plain);
+        }
+    }
 }

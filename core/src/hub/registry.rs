@@ -316,6 +316,7 @@ pub(super) fn renew_at(config: &Config, client: &ClientId, expires_at: Timestamp
 
 /// What a session is told when a newer one of its client has taken over.
 pub(super) fn replaced() -> PeerFault {
-    let message = "a newer session of this client has taken over; to run two thin clients at once, give each its own client id";
+    let message =
+        "a newer session of this client has taken over; to run two thin clients at once, give each its own client id";
     PeerFault::new(FaultCode::Replaced, message)
 }

@@ -242,6 +242,13 @@ impl Script {
         self.feed(Input::EpochTaken(answer))
     }
 
+    /// The instance was replaced before.
+    fn set_apart(&mut self) -> &mut Self {
+        self.title("another instance replaced it");
+        let ask = self.epochs.pop_front().expect("an epoch is asked for");
+        self.feed(Input::EpochTaken(answer(ask, Ok(EpochTaken::Apart))))
+    }
+
     /// The position is judged against a history from 0/5 to `head`.
     fn judged(&mut self, head: u64, covered: u64, mark: u64) -> &mut Self {
         let head = self.head_at(head, covered);

@@ -226,7 +226,11 @@ mod tests {
         assert!(!owns("ann/phone", None, "ann/phone") && owns("ann/phone", Some("ann/phone"), "ann/phone"));
         assert!(owns("ann", Some("kiosk-7"), "kiosk-7") && !owns("ann", Some("kiosk-7"), "ann"));
         let copy = |id: &str| ClientId::new(id).expect("a client id").beside(7).to_string();
-        assert!(owns("ann", None, &copy("ann")) && owns("ann", None, &copy("ann/phone")) && !owns("ann", None, &copy("bob")));
+        assert!(
+            owns("ann", None, &copy("ann"))
+                && owns("ann", None, &copy("ann/phone"))
+                && !owns("ann", None, &copy("bob"))
+        );
         assert!(owns("ann", Some("kiosk-7"), &copy("kiosk-7")) && !owns("ann", Some("kiosk-7"), &copy("ann")));
         assert!(!owns(&copy("ann"), None, &copy("ann")), "it could be a copy of ann's");
     }

@@ -121,7 +121,8 @@ impl Database {
                 (row.get(8), taken)
             })
             .collect();
-        let refused: Vec<&&TakeEpoch> = round.iter().filter(|q| !taken.contains_key(q.client.as_str()) && q.apart).collect();
+        let refused: Vec<&&TakeEpoch> =
+            round.iter().filter(|q| !taken.contains_key(q.client.as_str()) && q.apart).collect();
         let mut replaced = Vec::new();
         if !refused.is_empty() {
             // Others may have taken theirs: of a failure here it is not sure that nothing was done.

@@ -2,7 +2,9 @@
 
 use super::Postgres;
 use dormouse_core::fault::Failure;
-use dormouse_core::hub::{EpochTaken, REPLACED_MAX, RenewRegistrations, SavePositions, StoredPosition, TakeEpoch, Unregister};
+use dormouse_core::hub::{
+    EpochTaken, REPLACED_MAX, RenewRegistrations, SavePositions, StoredPosition, TakeEpoch, Unregister,
+};
 use dormouse_core::position::Waypoint;
 use dormouse_core::session::{ClientId, Epoch};
 use dormouse_core::time::Timestamp;

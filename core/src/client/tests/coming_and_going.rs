@@ -64,7 +64,7 @@ fn a_quiet_server_is_pinged_and_a_silent_one_is_left() {
 }
 
 #[test]
-fn replaced_ends_a_thin_client_but_only_on_its_current_socket() {
+fn whoever_is_replaced_comes_back_and_hears_it_on_the_current_socket_only() {
     let mut run = Run::resumed(config(), 0x10);
     run.closed();
     run.pass(Duration::from_millis(300));
@@ -89,6 +89,15 @@ fn replaced_ends_a_thin_client_but_only_on_its_current_socket() {
           tell stopped replaced
           tell phase Offline
     "#]]);
+}
+
+#[test]
+fn a_thin_client_that_is_replaced_ends() {
+    let mut run = Run::with(Config { mode: crate::client::Mode::Thin, ..config() });
+    run.start();
+    run.connect();
+    run.fault(FaultCode::Replaced);
+    assert!(run.client.has_ended());
 }
 
 #[test]

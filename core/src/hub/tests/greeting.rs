@@ -174,3 +174,14 @@ fn passing_trouble_is_waited_out_and_a_refusal_closes() {
             close #1 unavailable: the server's database refuses what this session needs; its operator finds the reason in the log
     "#]]);
 }
+
+#[test]
+fn an_instance_that_was_replaced_is_served_under_an_id_of_its_own() {
+    let mut s = script();
+    let resume = Resume::At(s.waypoint(0x10));
+    s.opened(1).hello(1, "ann", resume, Scope::All).set_apart().epoch_taken(1).judged(0x10, 0x11, 0x11);
+    let own = s.attachments.last().map(|(_, attachment)| attachment.client.clone()).expect("it is served");
+    assert_eq!(own.base(), "ann");
+    s.expect(&expect![[r#"
+    "#]]);
+}

@@ -11,7 +11,14 @@ use futures::future::join_all;
 use std::collections::BTreeSet;
 
 fn greeting(client: &str, instance: Option<u64>, attempt: u64, position: StoredPosition) -> TakeEpoch {
-    TakeEpoch { client: ClientId::new(client).expect("valid"), instance, attempt, position, ttl: 60 * SECOND, apart: true }
+    TakeEpoch {
+        client: ClientId::new(client).expect("valid"),
+        instance,
+        attempt,
+        position,
+        ttl: 60 * SECOND,
+        apart: true,
+    }
 }
 
 fn waypoint(lsn: u64) -> Waypoint {
