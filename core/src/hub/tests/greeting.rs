@@ -83,10 +83,10 @@ fn a_newer_session_replaces_the_older_one_and_never_the_other_way_round() {
         #4 greets as ann
             take an epoch for ann
         epoch 4 is taken
-            close #2 replaced: a newer session of this client has taken over; to run two at once, give each its own client id
+            close #2 replaced: a newer session of this client has taken over; to run two thin clients at once, give each its own client id
             judge 0/10
         epoch 3 is taken
-            close #3 replaced: a newer session of this client has taken over; to run two at once, give each its own client id
+            close #3 replaced: a newer session of this client has taken over; to run two thin clients at once, give each its own client id
     "#]]);
 }
 
@@ -183,5 +183,17 @@ fn an_instance_that_was_replaced_is_served_under_an_id_of_its_own() {
     let own = s.attachments.last().map(|(_, attachment)| attachment.client.clone()).expect("it is served");
     assert_eq!(own.base(), "ann");
     s.expect(&expect![[r#"
+        #1 opens
+        #1 greets as ann
+            take an epoch for ann
+        another instance replaced it
+            take an epoch for ann~910a2dec89025cc1
+        epoch 1 is taken
+            judge 0/10
+        judged: head 0/10, covered 0/11, W 0/11
+            send #1 welcome: head 0/10, from 0/10
+            attach #1 0/10
+            send #1 live
+            attach #1 0/10, live
     "#]]);
 }

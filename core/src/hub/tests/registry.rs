@@ -16,7 +16,7 @@ fn registrations_are_renewed_long_before_they_end_and_a_fenced_session_is_closed
         after 43200s
             renew 2 registrations
         a newer session of ann lives elsewhere
-            close #1 replaced: a newer session of this client has taken over; to run two at once, give each its own client id
+            close #1 replaced: a newer session of this client has taken over; to run two thin clients at once, give each its own client id
             attach #2 0/10, live
     "#]]);
 }
