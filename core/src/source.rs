@@ -70,6 +70,10 @@ pub struct TableFingerprint {
     /// was written to it meanwhile. 0 in what was noted by a version that did not look.
     #[serde(default)]
     pub membership: i64,
+    /// How many columns it ever had, and which constraint or index its key is: what comes and goes between two looks shows here alone. 0 in
+    /// what was noted by a version that did not look.
+    #[serde(default)]
+    pub shape: i64,
     /// Columns with types, labels of enum types, missing values, and which of them the publication sends.
     pub columns: Vec<String>,
     /// The columns of the key, in order.
@@ -96,6 +100,8 @@ pub fn alters_existing_rows(old: &Fingerprints, new: &Fingerprints) -> Option<St
                 Some(format!("the columns of {name} changed"))
             } else if old.key != new.key {
                 Some(format!("the key of {name} changed"))
+            } else if old.shape != new.shape && old.shape != 0 {
+                Some(format!("the columns or the key of {name} changed, and changed back"))
             } else if old.relfilenode != new.relfilenode && old.definitions != new.definitions {
                 Some(format!("{name} was rewritten"))
             } else {
@@ -116,6 +122,7 @@ mod tests {
             relfilenode: 1,
             definitions: 1,
             membership: 1,
+            shape: 1,
             columns: vec!["id 23".into()],
             key: vec!["id".into()],
             defaults: vec![],
@@ -127,7 +134,8 @@ mod tests {
         assert!(alters(TableFingerprint { relfilenode: 2, definitions: 2, ..table.clone() }), "a rewrite");
         assert!(alters(TableFingerprint { columns: vec!["id 20".into()], ..table.clone() }));
         assert!(alters(TableFingerprint { membership: 2, ..table.clone() }), "what was written meanwhile is not known");
-        let unlooked = TableFingerprint { membership: 0, ..table.clone() };
+        assert!(alters(TableFingerprint { shape: 2, ..table.clone() }), "what was written meanwhile was told in another shape");
+        let unlooked = TableFingerprint { membership: 0, shape: 0, ..table.clone() };
         assert_eq!(alters_existing_rows(&of(unlooked), &of(table.clone())), None, "noted by an earlier version");
     }
 }

@@ -296,6 +296,7 @@ pub fn compared(old: &Fingerprints, new: &Fingerprints) -> String {
             (old.membership != new.membership, "published anew"),
             (old.columns != new.columns, "other columns"),
             (old.key != new.key, "another key"),
+            (old.shape != new.shape, "another shape"),
         ];
         let marks: Vec<_> = marks.iter().filter(|(differs, _)| *differs).map(|(_, mark)| *mark).collect();
         format!("{name} {}", if marks.is_empty() { "as it was".into() } else { marks.join(" and ") })

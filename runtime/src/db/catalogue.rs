@@ -17,14 +17,28 @@ pub(super) struct Table {
     pub filter: Option<String>,
 }
 
+/// Whether `pg_index i` is what replicas tell the rows of `pg_class c` apart by.
+macro_rules! is_key {
+    () => {
+        "i.indrelid = c.oid and i.indisvalid and i.indisunique and i.indimmediate and i.indpred is null \
+         and case c.relreplident when 'i' then i.indisreplident when 'n' then false else i.indisprimary end"
+    };
+}
+
 /// The columns by which replicas tell the rows of `pg_class c` apart, as the stream names a deleted row: the replica identity's
 /// index if one is chosen, else the primary key. NULL when there is none, or when Postgres could not use it for updates.
-pub(crate) const KEY: &str = "(select array_agg(a.attname::text order by k.n) from pg_index i \
+pub(crate) const KEY: &str = concat!(
+    "(select array_agg(a.attname::text order by k.n) from pg_index i \
      cross join lateral unnest(i.indkey) with ordinality k (attnum, n) \
      join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum \
-     where i.indrelid = c.oid and k.n <= i.indnkeyatts and i.indisvalid and i.indisunique and i.indimmediate \
-       and i.indpred is null \
-       and case c.relreplident when 'i' then i.indisreplident when 'n' then false else i.indisprimary end)";
+     where k.n <= i.indnkeyatts and ", is_key!(), ")"
+);
+
+/// What makes these columns the key: the constraint's oid, which stays when its index is built anew, else the index's.
+pub(super) const KEY_OBJECT: &str = concat!(
+    "(select coalesce((select k.oid from pg_constraint k where k.conindid = i.indexrelid and k.conrelid = c.oid and k.contype in ('p', 'u')), \
+       i.indexrelid)::bigint from pg_index i where ", is_key!(), ")"
+);
 
 /// The tables `c` (in namespace `n`) of publication `$1`, with what it says of each as `p.of`.
 pub(super) const PUBLISHED: &str = "(select schemaname, tablename, to_jsonb(v) as of from pg_publication_tables v where v.pubname = $1) p \

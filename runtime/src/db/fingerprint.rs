@@ -1,7 +1,7 @@
 //! The shape and the stored form of every published table, read from the catalogue, because the stream tells of many
 //! changes late or never.
 
-use super::catalogue::{KEY, PUBLISHED, SENT};
+use super::catalogue::{KEY, KEY_OBJECT, PUBLISHED, SENT};
 use super::failure;
 use dormouse_core::fault::Failure;
 use dormouse_core::source::{Fingerprints, TableFingerprint};
@@ -20,6 +20,7 @@ pub(super) async fn read(client: &Client, publication: &str) -> Result<Fingerpri
             relfilenode: row.get(2),
             definitions: row.get(8),
             membership: row.get(9),
+            shape: row.get(10),
             columns,
             key: row.get(4),
             defaults: row.get(5),
@@ -46,7 +47,8 @@ fn sql() -> String {
     format!(
         "select n.nspname || '.' || c.relname, c.oid, c.relfilenode, columns.texts, {KEY}, columns.defaults, p.of->>'rowfilter', \
            case c.relkind when 'p' then (select string_agg(l.oid || ':' || l.relfilenode, ',' order by l.oid) \
-             from pg_partition_tree(c.oid) x join pg_class l on l.oid = x.relid where x.isleaf) end, columns.definitions, {MEMBERSHIP} \
+             from pg_partition_tree(c.oid) x join pg_class l on l.oid = x.relid where x.isleaf) end, columns.definitions, {MEMBERSHIP}, \
+           c.relnatts + {KEY_OBJECT} \
          from {PUBLISHED} \
          cross join lateral (select \
              coalesce(array_agg(format('%s %s(%s)', a.attname, a.atttypid, a.atttypmod) \

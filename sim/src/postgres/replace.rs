@@ -45,6 +45,7 @@ impl Postgres {
         columns[VALUE].key = !back;
         keyed.relation = Arc::new(Relation::new(keyed.relation.schema.clone(), keyed.relation.name.clone(), columns));
         keyed.definitions += low_half(xid);
+        keyed.rekeyed += 1;
         self.became(table, before, true);
         Ok(back)
     }

@@ -44,6 +44,8 @@ pub(super) struct Table {
     relfilenode: u32,
     /// Another one after each change of a column.
     pub(super) definitions: i64,
+    /// How often its key was replaced.
+    pub(super) rekeyed: u32,
     /// How often it was rewritten with the same columns.
     rewritten: u32,
     pub(super) relation: Arc<Relation>,
@@ -81,6 +83,7 @@ impl Table {
             odd: config.odd_shapes.then_some(odd),
             relfilenode: oid,
             definitions: 0,
+            rekeyed: 0,
             rewritten: 0,
             relation: Arc::new(Relation::new("public", format!("t{n}"), columns)),
             rows: BTreeMap::new(),
@@ -174,6 +177,7 @@ impl Table {
             relfilenode: self.relfilenode,
             definitions: self.definitions,
             membership: self.membership,
+            shape: i64::from(self.oid) + self.relation.columns.iter().map(|_| 1).sum::<i64>() + i64::from(self.rekeyed),
             columns: self.relation.columns.iter().map(|c| [&c.name, " ", &c.type_name].concat()).collect(),
             key: self.keys(),
             defaults: rewritten.chain(altered.map(|count| format!("{ALTERED}{count}"))).collect(),

@@ -274,6 +274,7 @@ pub fn tables(columns: &[&str]) -> Fingerprints {
         oid: 1,
         relfilenode: 1,
         definitions: 1,
+        shape: 1,
         membership: 1,
         columns,
         key: vec!["id".into()],

@@ -175,6 +175,7 @@ fn fingerprint(column: &str) -> TableFingerprint {
         oid: 1,
         relfilenode: 2,
         definitions: 3,
+        shape: 5,
         membership: 4,
         columns,
         key: Vec::new(),
