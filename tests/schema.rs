@@ -70,6 +70,7 @@ async fn what_alters_no_row_in_silence_disturbs_nobody() {
     let site = Site::start(ITEMS).await;
     let client = site.live_client("a").await;
     site.execute("vacuum full item").await;
+    site.execute("reindex table concurrently item").await;
     site.execute("truncate item; insert into item values (3, 'three'); create index on item (name); analyze item")
         .await;
     holds(&client, "public.item", &["3|three"]).await;
@@ -97,4 +98,23 @@ async fn columns_change_between_two_changes() {
     .await;
     holds(&client, "public.item", &["1|before|after", "2|before|after", "3|three|null"]).await;
     site.verify().await;
+}
+
+/// Between two looks at the tables, and in the stream: whoever looks only then finds what was noted.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_column_that_comes_and_goes_between_two_looks_is_noticed() {
+    let site = Site::start(ITEMS).await;
+    let alter = "alter table item add column extra text; insert into item values (3, 'three', 'more');
+         update item set name = 'ONE' where id = 1; alter table item drop column extra";
+    resyncs(&site, alter, "public.item", &["1|ONE", "2|two", "3|three"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_comes_and_goes_between_two_looks_is_noticed() {
+    let site = Site::start(ITEMS).await;
+    let alter =
+        "alter table item drop constraint item_pkey, add primary key (name); delete from item where name = 'one';
+         update item set name = 'TWO' where id = 2; insert into item values (3, 'three');
+         alter table item drop constraint item_pkey, add primary key (id)";
+    resyncs(&site, alter, "public.item", &["2|TWO", "3|three"]).await;
 }

@@ -134,7 +134,10 @@ mod tests {
         assert!(alters(TableFingerprint { relfilenode: 2, definitions: 2, ..table.clone() }), "a rewrite");
         assert!(alters(TableFingerprint { columns: vec!["id 20".into()], ..table.clone() }));
         assert!(alters(TableFingerprint { membership: 2, ..table.clone() }), "what was written meanwhile is not known");
-        assert!(alters(TableFingerprint { shape: 2, ..table.clone() }), "what was written meanwhile was told in another shape");
+        assert!(
+            alters(TableFingerprint { shape: 2, ..table.clone() }),
+            "what was written meanwhile was told in another shape"
+        );
         let unlooked = TableFingerprint { membership: 0, shape: 0, ..table.clone() };
         assert_eq!(alters_existing_rows(&of(unlooked), &of(table.clone())), None, "noted by an earlier version");
     }

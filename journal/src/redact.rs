@@ -169,6 +169,7 @@ mod tests {
             relfilenode: 1,
             definitions: 1,
             membership: 1,
+            shape: 1,
             columns: vec!["id 23".into(), format!("name 25 {default}")],
             key: vec!["id".into()],
             defaults: vec![format!("name='{default}'")],

@@ -31,13 +31,17 @@ pub(crate) const KEY: &str = concat!(
     "(select array_agg(a.attname::text order by k.n) from pg_index i \
      cross join lateral unnest(i.indkey) with ordinality k (attnum, n) \
      join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum \
-     where k.n <= i.indnkeyatts and ", is_key!(), ")"
+     where k.n <= i.indnkeyatts and ",
+    is_key!(),
+    ")"
 );
 
 /// What makes these columns the key: the constraint's oid, which stays when its index is built anew, else the index's.
 pub(super) const KEY_OBJECT: &str = concat!(
     "(select coalesce((select k.oid from pg_constraint k where k.conindid = i.indexrelid and k.conrelid = c.oid and k.contype in ('p', 'u')), \
-       i.indexrelid)::bigint from pg_index i where ", is_key!(), ")"
+       i.indexrelid)::bigint from pg_index i where ",
+    is_key!(),
+    ")"
 );
 
 /// The tables `c` (in namespace `n`) of publication `$1`, with what it says of each as `p.of`.
