@@ -10,6 +10,7 @@ use crate::fault::Failure;
 use crate::source::{Fingerprints, alters_existing_rows};
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// Whether changes may be recorded: not between a new shape in the stream and an inspection that was asked for after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,10 +51,13 @@ impl Noted {
         Self { noted, differs: None }
     }
 
-    /// Compares what was found with what is noted, or about to be.
-    pub fn found(&mut self, found: Fingerprints) {
+    /// Compares what was found with what is noted, or about to be, and with the tables that the stream told of before.
+    pub fn found(&mut self, found: Fingerprints, told: &BTreeSet<String>) {
         let (last, earlier) = self.differs.take().unzip();
         let reason = earlier.flatten().or_else(|| alters_existing_rows(last.as_ref().unwrap_or(&self.noted), &found));
+        // What it told will be in history: nobody may keep it.
+        let stray = || told.iter().find(|name| !found.contains_key(*name));
+        let reason = reason.or_else(|| stray().map(|name| format!("{name} was published for a while")));
         self.differs = (found != self.noted || reason.is_some()).then_some((found, reason));
     }
 
@@ -96,10 +100,12 @@ impl Stream {
     ) -> Result<(), Interrupted> {
         let wait = match fenced(reply) {
             Ok(found) => {
-                self.noted.found(found);
+                let mut told = BTreeSet::new();
                 if self.gate == Gate::Asked {
                     self.gate = Gate::Open;
+                    told = std::mem::take(&mut self.told);
                 }
+                self.noted.found(found, &told);
                 outside.config.inspect_every
             }
             Err(Interrupted::Failed(_)) => {

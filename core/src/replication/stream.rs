@@ -16,6 +16,7 @@ use crate::safeguard::Safeguard;
 use crate::source::{Fingerprints, SourceItem};
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// All that lives as long as one stream.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +31,8 @@ pub(super) struct Stream {
     pub queue: Queue,
     pub lane: Lane,
     pub gate: Gate,
+    /// The tables whose shapes were told since the last look that was asked for because of one.
+    pub told: BTreeSet<String>,
     /// What was noted of the tables, and what is to be.
     pub noted: Noted,
     /// Between tries to write to history.
@@ -70,6 +73,7 @@ impl Stream {
             queue: Queue::new(limits, head.position().commit_lsn),
             lane: Lane::Free,
             gate: Gate::Open,
+            told: BTreeSet::new(),
             noted: Noted::new(fingerprints),
             backoff,
             saving: Saving::Rarely,
@@ -80,7 +84,7 @@ impl Stream {
 
     /// Begins to read, after a last look at the tables.
     pub fn start(&mut self, now: Timestamp, found: Fingerprints, outside: &mut Outside) -> Result<(), Interrupted> {
-        self.noted.found(found);
+        self.noted.found(found, &BTreeSet::new());
         outside.set(now, Timer::Inspect, outside.config.inspect_every);
         self.pump(now, outside)
     }
@@ -131,6 +135,9 @@ impl Stream {
         outside.trouble = None;
         self.silent = false;
         for item in items {
+            if let SourceItem::Relation(relation) = &item {
+                self.told.insert(relation.full_name());
+            }
             let pushed = self.queue.push(item)?;
             if pushed.shape {
                 self.gate.shut();

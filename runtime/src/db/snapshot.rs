@@ -80,6 +80,10 @@ impl Database {
             Err(not_now) => return Ok(not_now),
         };
         let tables = self.same_tables(&client, &q.scope, tables).await?;
+        // One that is gone again before anybody notes it would be kept by whoever was given its rows.
+        if let Some(table) = tables.iter().find(|table| !seen.noted.contains(&table.relation.full_name())) {
+            return Err(Failure::Unavailable(format!("replication has not noted yet that {} is published", table.relation.full_name())));
+        }
         let (start, fence) = self.seam(&seen, q.era).await?;
         let keep = "update dormouse.spool set start_lsn = $2 where id = $1";
         let kept = self.pool().get().await?.execute(keep, &[&signed(id.0), &pg_lsn(start.position.commit_lsn)]).await;
@@ -231,12 +235,15 @@ struct Seen {
     snapshot: Snapshot,
     /// H, with the schema's number.
     head: Head,
+    /// The tables that are published as far as replication has noted.
+    noted: Vec<String>,
 }
 
 /// The transaction's first statement that takes a snapshot: S and H are of the same moment.
 async fn see(client: &Client, q: &TakeSnapshot) -> Result<Result<Seen, SnapshotTaken>, Failure> {
     let sql = format!(
-        "select {HEAD}, pg_current_snapshot()::text, pg_snapshot_xmin(pg_current_snapshot()) >= e.x0, pg_is_in_recovery() \
+        "select {HEAD}, pg_current_snapshot()::text, pg_snapshot_xmin(pg_current_snapshot()) >= e.x0, pg_is_in_recovery(), \
+           array(select jsonb_object_keys(e.fingerprints)) \
          from {PRESENT}"
     );
     let row = client.query_opt(&sql, &[]).await.map_err(failure::of)?.ok_or_else(head::none_yet)?;
@@ -252,7 +259,7 @@ async fn see(client: &Client, q: &TakeSnapshot) -> Result<Result<Seen, SnapshotT
         return Ok(Err(SnapshotTaken::EraStarting));
     }
     let snapshot = Snapshot::parse(row.get(8)).ok_or_else(|| failure::corrupt("a snapshot that cannot be read"))?;
-    Ok(Ok(Seen { snapshot, head }))
+    Ok(Ok(Seen { snapshot, head, noted: row.get(11) }))
 }
 
 /// One probe of the index on `(era, xid)` per running transaction. `offset 0` keeps the planner from walking history in commit

@@ -63,7 +63,7 @@ pub(super) struct EraRow {
     pub(super) x0: Xid,
     pub(super) covered: Lsn,
     evidence: Evidence,
-    fingerprints: Fingerprints,
+    pub(super) fingerprints: Fingerprints,
     pub(super) schema: SchemaVersion,
     /// How many alterations of tables each schema number of this era knows.
     pub(super) noted: Vec<(SchemaVersion, u32)>,

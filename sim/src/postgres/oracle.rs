@@ -59,6 +59,13 @@ impl Postgres {
         Verdict::Wrong { expected: self.sum_in(expected.altered.last().unwrap_or(&expected.sums), scope) }
     }
 
+    /// Whether the tables of a scope hold this now.
+    #[must_use]
+    pub fn is_present(&self, sum: u128, scope: &Scope) -> bool {
+        let now = self.expected_at(Lsn(u64::MAX));
+        self.sum_in(now.altered.last().unwrap_or(&now.sums), scope) == sum
+    }
+
     /// How many alterations of tables Replication had noted when it gave out the schema of this place.
     #[must_use]
     pub fn noted_at(&self, shown: &Waypoint) -> Option<u32> {

@@ -83,6 +83,10 @@ impl Postgres {
         if locked.iter().any(|n| self.tables[*n].exclusive.is_some()) {
             return unavailable("canceling statement due to lock timeout");
         }
+        let noted = self.eras.last().map(|era| &era.fingerprints);
+        if locked.iter().any(|n| noted.is_none_or(|noted| !noted.contains_key(&self.tables[*n].relation.full_name()))) {
+            return unavailable("replication has not noted yet that a table is published");
+        }
         let start = self.seam_start(&snapshot, head);
         let relations = locked.iter().map(|n| Arc::clone(&self.tables[*n].relation)).collect();
         let chunks = locked.iter().flat_map(|n| self.chunks_of(*n)).collect();

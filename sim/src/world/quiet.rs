@@ -129,8 +129,10 @@ impl World {
                 let event = format!("client/{client} shows {}, which is lost", shown.position);
                 return Some((Entity::Client(client), event));
             }
+            // What comes and goes before anybody looks leaves everything as it was.
             if let Some(shown) = shown.filter(|_| !self.plan.is_thin(client))
                 && self.postgres.is_altered_since(&shown)
+                && !self.postgres.is_present(host.store.held().sum, &self.plan.scope(client))
             {
                 let event = format!("client/{client} shows tables as they were before they were altered");
                 return Some((Entity::Client(client), event));

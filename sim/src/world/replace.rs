@@ -23,9 +23,6 @@ impl World {
         let often = if is_rekeyed { REKEYED } else { per_mille(if is_out { 60 } else { 20 }) };
         let way = self.choose(Kind::ReplaceTable, Entity::Postgres, WAYS, often);
         let table = usize::from(way.is_multiple_of(2));
-        if way > 4 && self.postgres.alteration_unnoted() {
-            return; // What is put in and taken out again between two looks is not noticed.
-        }
         let rekeyed = |back| if back { Probe::TableRekeyedBack } else { Probe::TableRekeyed };
         let replaced = match way {
             0 => return,
