@@ -1,7 +1,9 @@
 //! Tables that change their shape under clients.
 
+use crate::support::site::connect;
 use crate::support::{Site, eventually, holds};
 use dormouse_core::store::MemoryStore;
+use dormouse_runtime::demo::cluster::Cluster;
 
 const ITEMS: &str = "create table item (id int primary key, name text); insert into item values (1, 'one'), (2, 'two')";
 
@@ -117,4 +119,28 @@ async fn a_key_that_comes_and_goes_between_two_looks_is_noticed() {
          update item set name = 'TWO' where id = 2; insert into item values (3, 'three');
          alter table item drop constraint item_pkey, add primary key (id)";
     resyncs(&site, alter, "public.item", &["2|TWO", "3|three"]).await;
+}
+
+/// As a migration does that fills a table and puts it away again, where a whole schema is published.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_is_published_for_a_while_leaves_nothing() {
+    let cluster = Cluster::start_with(&[]).unwrap_or_else(|error| panic!("{error}"));
+    let prepare = "create schema app; create table app.item (id int primary key, name text);
+         insert into app.item values (1, 'one'); create publication whole for tables in schema app";
+    connect(&cluster.url()).await.batch_execute(prepare).await.expect("valid");
+    let site = Site::serve(cluster, &["--publication", "whole"]).await;
+    let client = site.live_client("a").await;
+    site.execute(
+        "create table app.filled (id int primary key); insert into app.filled values (1), (2);
+         insert into app.item values (2, 'two'); drop table app.filled",
+    )
+    .await;
+    holds(&client, "app.item", &["1|one", "2|two"]).await;
+    let is_gone =
+        async || client.read(|store| store.table("app.filled").is_none_or(|table| table.rows().next().is_none()));
+    eventually("nothing is left of the table", is_gone).await;
+    client.wait_for(|status| status.resyncs == 1).await.expect("it is told why");
+    client.wait_until_live().await.expect("live");
+    site.execute("insert into app.item values (3, 'three')").await;
+    holds(&client, "app.item", &["1|one", "2|two", "3|three"]).await;
 }

@@ -82,7 +82,10 @@ impl Database {
         let tables = self.same_tables(&client, &q.scope, tables).await?;
         // One that is gone again before anybody notes it would be kept by whoever was given its rows.
         if let Some(table) = tables.iter().find(|table| !seen.noted.contains(&table.relation.full_name())) {
-            return Err(Failure::Unavailable(format!("replication has not noted yet that {} is published", table.relation.full_name())));
+            return Err(Failure::Unavailable(format!(
+                "replication has not noted yet that {} is published",
+                table.relation.full_name()
+            )));
         }
         let (start, fence) = self.seam(&seen, q.era).await?;
         let keep = "update dormouse.spool set start_lsn = $2 where id = $1";
