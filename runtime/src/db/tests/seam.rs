@@ -1,4 +1,4 @@
-use super::support::{Replicator, SECOND, World, connect};
+use super::support::{Replicator, SECOND, World, connect, done};
 use crate::db::Config;
 use crate::source::StreamSource;
 use dormouse_core::change::{Change, Relation, Scope, Transaction};
@@ -6,7 +6,7 @@ use dormouse_core::fault::Failure;
 use dormouse_core::history::{HistoryRead, ReadHistory};
 use dormouse_core::hub::{ReadChunk, SnapshotTaken, Spool, TakeSnapshot};
 use dormouse_core::position::Lsn;
-use dormouse_core::replication::RaiseSchema;
+use dormouse_core::replication::{InspectTables, RaiseSchema};
 use dormouse_core::row::Row;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -153,7 +153,8 @@ async fn no_snapshot_while_what_ran_when_the_era_began_still_runs() {
     let other = connect(&world.cluster.url()).await;
     // A raised schema number is such a beginning for the tables concerned.
     other.batch_execute("begin; insert into t values (1, 'a')").await.expect("runs");
-    let (era, from, fingerprints) = (head.era(), head.schema(), BTreeMap::default());
+    let fingerprints = done(world.database.inspect_tables(InspectTables { token }).await.expect("answers"));
+    let (era, from) = (head.era(), head.schema());
     let raise = RaiseSchema { token, era, from, fingerprints, reason: Some("a test".into()) };
     world.database.raise_schema(raise).await.expect("answers");
     assert_eq!(take(&world, Scope::All).await, Ok(SnapshotTaken::EraStarting));
@@ -164,6 +165,24 @@ async fn no_snapshot_while_what_ran_when_the_era_began_still_runs() {
     assert!(matches!(take(&world, Scope::tables(["public.t".into()])).await, Ok(SnapshotTaken::Spooled(_))));
     let elsewhere = TakeSnapshot { era: Default::default(), scope: Scope::All, await_era_start: true };
     assert!(matches!(world.database.take_snapshot(elsewhere).await, Ok(SnapshotTaken::OtherEra { .. })));
+}
+
+#[tokio::test]
+async fn no_snapshot_is_taken_of_a_table_that_is_not_noted() {
+    let world = World::new("create table t (id int primary key)").await;
+    let (token, head) = world.era().await;
+    let (era, from) = (head.era(), head.schema());
+    let raise = RaiseSchema { token, era, from, fingerprints: BTreeMap::default(), reason: Some("a test".into()) };
+    world.database.raise_schema(raise).await.expect("answers");
+    let taken = take(&world, Scope::All).await;
+    assert!(
+        matches!(&taken, Err(Failure::Unavailable(why)) if why.contains("not noted yet that public.t")),
+        "{taken:?}"
+    );
+    assert!(
+        matches!(take(&world, Scope::tables(["public.other".into()])).await, Ok(SnapshotTaken::Spooled(_))),
+        "it concerns nobody else"
+    );
 }
 
 #[tokio::test]
