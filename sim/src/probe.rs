@@ -180,6 +180,7 @@ probes! {
     LargerThanPage: "change recorded that is larger than a page",
     WindowFullOfBytes: "window of a session full of bytes before it was full of pages",
     Idle: "hubs hibernated after quiet",
+    Prompt: "commits shown and a client live again at rest, in time",
 }
 
 /// What only scenarios come to: these situations are too large, or too rare, for worlds of size S that nobody steers.

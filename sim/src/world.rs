@@ -22,6 +22,7 @@ mod naive;
 mod names;
 mod network;
 mod poison;
+mod prompt;
 mod quiet;
 mod replace;
 mod replication;
@@ -120,6 +121,8 @@ pub struct World {
     poison: Poison,
     /// What is held until something has happened.
     held: Vec<held::Held>,
+    /// How far those have come who see whether it is prompt at rest.
+    prompt: prompt::Prompt,
     /// A copy of the database, from which it may be restored.
     copy: Option<Box<Postgres>>,
     finished: bool,
@@ -212,6 +215,7 @@ impl World {
             disk_full_until: None,
             poison: Poison::default(),
             held: Vec::new(),
+            prompt: prompt::Prompt::default(),
             copy: None,
             finished: false,
             plan,
@@ -298,6 +302,7 @@ impl World {
             Event::Quiet => self.quiet_begins(),
             Event::Window => self.window_turns(),
             Event::Converged => self.converged(),
+            Event::Prompt => self.prompt_turns(),
         }
     }
 

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 /// How long an application takes to provide another credential.
 const CREDENTIAL_US: &[u64] = &[5_000, 100_000, 800_000, 2_500_000];
-const STORE_US: &[u64] = &[100, 2_000, 30_000, 250_000];
+pub(super) const STORE_US: &[u64] = &[100, 2_000, 30_000, 250_000];
 /// How long a client may wait before it dials again after an orderly restart: some first waits, and never longer and longer.
 const AWAY_MAX: Duration = Duration::from_millis(100);
 const DOWN_US: &[u64] = &[30_000, 2_000, 300_000, 1_500_000];

@@ -14,8 +14,8 @@ use dormouse_core::hub::{self, SnapshotTaken, TakeSnapshot};
 use dormouse_core::replication::{self, Fenced, Recorded};
 use std::time::Duration;
 
-const QUESTION_US: &[u64] = &[250, 3_000, 25_000, 180_000, 900_000];
-const ANSWER_US: &[u64] = &[150, 3_000, 25_000, 180_000, 900_000];
+pub(super) const QUESTION_US: &[u64] = &[250, 3_000, 25_000, 180_000, 900_000];
+pub(super) const ANSWER_US: &[u64] = &[150, 3_000, 25_000, 180_000, 900_000];
 const LATE_US: &[u64] = &[30_000, 100_000, 300_000, 1_000_000, 2_500_000];
 const COPY_US: &[u64] = &[500, 10_000, 80_000, 300_000];
 
@@ -73,7 +73,8 @@ impl World {
         self.doing = names::of_replication(&question);
         let is_append = matches!(question, replication::Output::RecordPage(_));
         let asked = self.may_ask(node);
-        let fate = if asked { self.fate(entity, is_append, 1) } else { Fate::Fails };
+        let refused = self.refuses_replication(node, &question);
+        let fate = if asked && !refused { self.fate(entity, is_append, 1) } else { Fate::Fails };
         let to = if asked { self.question_latency(entity) } else { self.noticed_after(node) };
         let failed = |world: &mut Self, after: Duration, question: &replication::Output| {
             let input = replication_failure(question, "the database connection was lost");
@@ -270,9 +271,10 @@ impl World {
         // Copies of snapshots lie on the host's own disk.
         let is_local = matches!(question, hub::Output::ReadChunk(_));
         let asked = is_local || self.may_ask(0);
+        let refused = self.refuses_hub(hub, &question);
         // Few removals are asked for, and what is tried again may come after the client has come back.
         let rare = if matches!(question, hub::Output::Unregister(_)) { 4 } else { 1 };
-        let fate = if asked { self.fate(entity, dangerous, rare) } else { Fate::Fails };
+        let fate = if asked && !refused { self.fate(entity, dangerous, rare) } else { Fate::Fails };
         let to = if asked { self.question_latency(entity) } else { self.noticed_after(0) };
         let failed = |world: &mut Self, after: Duration, question: &hub::Output| {
             if let Some(input) = hub_failure(question, "the database connection was lost") {

@@ -203,6 +203,8 @@ pub enum Event {
     Quiet,
     /// Has the world converged?
     Converged,
+    /// Is it prompt?
+    Prompt,
     /// A process that met its database as it was earlier ends.
     Parts {
         /// Which.
@@ -246,6 +248,7 @@ impl Placed for Event {
             Self::Converged => (25, 0),
             Self::Window => (26, 0),
             Self::Parts { node, .. } => (27, u16::from(*node)),
+            Self::Prompt => (28, 0),
         }
     }
 
@@ -277,6 +280,7 @@ impl Placed for Event {
             | Self::Quiet
             | Self::Window
             | Self::Parts { .. }
+            | Self::Prompt
             | Self::Converged => Waits::Else,
         }
     }

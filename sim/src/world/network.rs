@@ -20,9 +20,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-const FRAME_US: &[u64] = &[150, 2_000, 20_000, 150_000, 600_000];
-const DIAL_US: &[u64] = &[400, 5_000, 50_000, 300_000, 1_200_000];
-const CLOSE_US: u64 = 300;
+pub(super) const FRAME_US: &[u64] = &[150, 2_000, 20_000, 150_000, 600_000];
+pub(super) const DIAL_US: &[u64] = &[400, 5_000, 50_000, 300_000, 1_200_000];
+pub(super) const CLOSE_US: u64 = 300;
 /// How long the server's host hears nothing before it gives a socket up.
 const SERVER_SILENCE: Duration = Duration::from_secs(6);
 

@@ -82,7 +82,7 @@ impl World {
                 if self.now.since(since) >= REST {
                     self.judge_rest(quiet, self.events - events);
                     self.look_at_all();
-                    self.finished = true;
+                    return self.rest_ends();
                 }
             }
         }
@@ -95,9 +95,9 @@ impl World {
         self.quiet.is_some_and(|quiet| quiet.converged.is_some())
     }
 
-    /// Since when everybody has been at rest.
+    /// Since when everybody has been at rest, and nothing was tried.
     pub(super) fn rests_since(&self) -> Option<Timestamp> {
-        self.quiet.and_then(|quiet| quiet.converged).map(|(since, _)| since)
+        self.quiet.filter(|_| !self.prompt.has_begun()).and_then(|quiet| quiet.converged).map(|(since, _)| since)
     }
 
     /// Where a client stands.

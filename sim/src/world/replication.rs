@@ -20,10 +20,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// How long an announcement travels inside the server, in µs.
-const ANNOUNCEMENT_US: &[u64] = &[20, 400, 6_000, 60_000, 300_000];
+pub(super) const ANNOUNCEMENT_US: &[u64] = &[20, 400, 6_000, 60_000, 300_000];
 
 /// How long the stream rests before a keepalive tells of WAL without published changes.
-const KEEPALIVE_AFTER: Duration = Duration::from_millis(30);
+pub(super) const KEEPALIVE_AFTER: Duration = Duration::from_millis(30);
 
 /// How long a life counts as young.
 const YOUNG: Duration = Duration::from_millis(300);
@@ -39,7 +39,7 @@ pub(super) struct ReplicationHost {
     reading: Option<Ask<ReadSource>>,
     /// The last keepalive sent on this stream, as the end of WAL it told.
     pub(super) kept_alive: u64,
-    stream_event: bool,
+    pub(super) stream_event: bool,
     /// The commit that the last read of a stream left.
     pub(super) apart: Option<(StreamId, SourceItem)>,
     /// How far its node's clock has jumped ahead.

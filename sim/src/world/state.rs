@@ -12,7 +12,7 @@ impl World {
     pub(super) fn state_digest(&self) -> u128 {
         let mut state = State::new(self.now, &RENAMED);
         let queue: Vec<_> = self.queue.iter().collect();
-        let parts: [&dyn fmt::Debug; 14] = [
+        let parts: [&dyn fmt::Debug; 15] = [
             &queue,
             &self.postgres,
             &self.replications,
@@ -26,6 +26,7 @@ impl World {
             &self.disk_full_until,
             &self.poison,
             &self.held,
+            &self.prompt,
             &self.copy,
         ];
         parts.into_iter().for_each(|part| state.part(part));
