@@ -36,7 +36,11 @@ impl World {
         let doing = self.doing;
         // Whoever's credential runs out is sent away, and comes back with another. What was waited for before the database was restored
         // can be far ahead of it. A stream that went dark is given up when its silence is noticed.
-        if [Family::Credentials, Family::Restore, Family::HalfOpen].iter().any(|family| self.plan.has(*family)) {
+        // A copy at another hub hears late that it was replaced: when its registration is renewed.
+        if [Family::Credentials, Family::Restore, Family::HalfOpen, Family::Cloned]
+            .iter()
+            .any(|family| self.plan.has(*family))
+        {
             return;
         }
         if self.rests_since().is_none_or(|since| self.now.since(since) < SETTLED) || UPKEEP.contains(&doing) {

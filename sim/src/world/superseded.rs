@@ -3,13 +3,16 @@
 use super::World;
 use crate::entity::Entity;
 use crate::oracle::Promise;
-use dormouse_core::replication::{Fenced, Input, Replication, Token};
+use dormouse_core::replication::{Fenced, Input, PhaseName, Replication, Token};
 
 /// The lease that is lost, and how many answers were for nobody before.
 pub(super) type Superseded = Option<(Token, u64)>;
 
+/// One that was told to stop takes nothing up any more: it waits for its append, and gives the lease back.
 fn lease(machine: &Replication) -> Superseded {
-    machine.status().token.map(|token| (token, machine.stale_answers()))
+    let status = machine.status();
+    let lease = status.token.filter(|_| status.phase != PhaseName::Stopping);
+    lease.map(|token| (token, machine.stale_answers()))
 }
 
 impl World {
