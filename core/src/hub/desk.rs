@@ -93,6 +93,8 @@ pub(super) struct Desk {
     pub markless: Vec<SessionId>,
     /// Where the head was last read to be; live sessions that stay behind it have missed something.
     pub suspect: Option<Position>,
+    /// What was announced before the head was known.
+    pub announced_early: Option<Head>,
     pub last_activity: Timestamp,
     pub draining: bool,
     /// When the sessions' credentials run out.
@@ -127,6 +129,7 @@ impl Desk {
             wanted: Lsn::ZERO,
             markless: Vec::new(),
             suspect: None,
+            announced_early: None,
             last_activity: Timestamp::ZERO,
             draining: false,
             expiries: BTreeSet::new(),

@@ -103,6 +103,10 @@ impl Hub {
                 self.learn(&head, now);
             }
         }
+        let unseen = |early: Head| early.era() != head.era() || early.position() > head.position();
+        if self.desk.announced_early.take().is_some_and(unseen) {
+            self.desk.ask_head(); // It was recorded after what was read.
+        }
         if self.desk.ring.end() < Some(head.position()) {
             self.desk.suspect = Some(head.position());
             self.desk.set_after(Timer::Lag, self.desk.config.scan_every, now);

@@ -16,8 +16,13 @@ use std::sync::Arc;
 impl Hub {
     /// History grew, or covered did.
     pub(super) fn on_announced(&mut self, announcement: &Announcement, now: Timestamp) {
-        if self.desk.head.is_none() || !self.learn(&announcement.head, now) {
-            return; // A woken hub reads the head first: what is announced to it may be older than what it served.
+        if self.desk.head.is_none() {
+            // A woken hub reads the head first: what is announced to it may be older than what it served, or newer than what it will read.
+            self.desk.announced_early = Some(announcement.head);
+            return;
+        }
+        if !self.learn(&announcement.head, now) {
+            return;
         }
         let through = announcement.head.position();
         if self.desk.ring.end().is_some_and(|end| end >= through) {
