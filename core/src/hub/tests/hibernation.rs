@@ -41,6 +41,25 @@ fn what_was_missed_while_asleep_is_read_once_for_all() {
 }
 
 #[test]
+fn what_is_recorded_while_a_woken_hub_looks_at_the_head_is_not_slept_through() {
+    let mut s = script();
+    s.live(1, "ann", 0x10).evicted().quietly();
+    s.announced(0x10, &[0x20], 0x21).head_read(0x10, 0x11).head_read(0x20, 0x21).pass(Duration::from_secs(1));
+    s.history_page(0x10, &[0x20], 0x20);
+    s.expect(&expect![[r#"
+        announced 0/20, covered 0/21
+        the head is read: 0/10, covered 0/11
+            read the head
+        the head is read: 0/20, covered 0/21
+        after 1s
+            read history after 0/10
+        history is read: a page through 0/20
+            send #1 schema of public.a
+            send #1 page 0/10..0/20: 0/20(1)
+    "#]]);
+}
+
+#[test]
 fn a_session_that_was_not_told_live_needs_a_new_mark() {
     let mut s = script();
     let resume = Resume::At(s.waypoint(0x10));
