@@ -33,6 +33,12 @@ impl Head {
     pub const fn position(&self) -> Position {
         self.waypoint.position
     }
+
+    /// Whether history had come as far as in `other` when this was its end.
+    pub(crate) fn includes(&self, other: &Self) -> bool {
+        let further = self.position() >= other.position() && self.schema() >= other.schema();
+        self.era().counter > other.era().counter || self.era() == other.era() && further
+    }
 }
 
 /// Where does history end? Answered by the primary.

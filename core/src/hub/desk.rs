@@ -93,7 +93,7 @@ pub(super) struct Desk {
     pub markless: Vec<SessionId>,
     /// Where the head was last read to be; live sessions that stay behind it have missed something.
     pub suspect: Option<Position>,
-    /// What was announced before the head was known.
+    /// What was announced before the head was known, until a look that was begun later is answered.
     pub announced_early: Option<Head>,
     pub last_activity: Timestamp,
     pub draining: bool,

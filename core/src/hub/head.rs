@@ -46,11 +46,21 @@ impl Hub {
         self.desk.waiting.clear();
         self.begin_anew(head, now);
         if first {
+            self.look_for_early(head);
             self.resync_beyond(head, now);
             for id in self.slab.ids_where(|session| session.served().is_some()) {
                 self.settle_early_ack(id, now);
                 self.serve(id, now, |served, desk| served.drive(desk, now));
             }
+        }
+    }
+
+    /// What was announced before the head was known may have been recorded after what an answer says: then the head is read
+    /// once more.
+    fn look_for_early(&mut self, head: &Head) {
+        self.desk.announced_early.take_if(|early| head.includes(early));
+        if self.desk.announced_early.is_some() {
+            self.desk.ask_head();
         }
     }
 
@@ -103,9 +113,10 @@ impl Hub {
                 self.learn(&head, now);
             }
         }
-        let unseen = |early: Head| early.era() != head.era() || early.position() > head.position();
-        if self.desk.announced_early.take().is_some_and(unseen) {
-            self.desk.ask_head(); // It was recorded after what was read.
+        if before.is_none() {
+            self.look_for_early(&head);
+        } else if let Some(early) = self.desk.announced_early.take() {
+            self.let_fall_back(early.position(), now); // Nobody else tells of it.
         }
         if self.desk.ring.end() < Some(head.position()) {
             self.desk.suspect = Some(head.position());

@@ -122,7 +122,7 @@ impl Hub {
     }
 
     /// Whether everything that matters is in the database, at the clients, or attached to their sockets. A read of the head
-    /// promises nothing to anybody: a woken hub reads it again.
+    /// promises nothing to anybody, a woken hub reads it again, unless it is to show what was announced.
     pub(super) fn nothing_is_outstanding(&self) -> bool {
         let desk = &self.desk;
         let answered = desk.epochs.is_empty()
@@ -132,7 +132,8 @@ impl Hub {
             && desk.chunks.is_empty()
             && !desk.spools.is_busy()
             && desk.saves.is_empty()
-            && desk.renewals.open.is_empty();
+            && desk.renewals.open.is_empty()
+            && (desk.announced_early.is_none() || self.slab.is_empty());
         let nobody_waits = desk.retries.is_empty() && desk.waiting.is_empty() && desk.markless.is_empty();
         answered && nobody_waits && self.slab.iter().all(|session| self.rests(session))
     }

@@ -17,8 +17,11 @@ impl Hub {
     /// History grew, or covered did.
     pub(super) fn on_announced(&mut self, announcement: &Announcement, now: Timestamp) {
         if self.desk.head.is_none() {
-            // A woken hub reads the head first: what is announced to it may be older than what it served, or newer than what it will read.
-            self.desk.announced_early = Some(announcement.head);
+            // A woken hub reads the head first: this may be older than what it served, or newer than what it will read.
+            let furthest = self.desk.announced_early.is_none_or(|early| !early.includes(&announcement.head));
+            if furthest {
+                self.desk.announced_early = Some(announcement.head);
+            }
             return;
         }
         if !self.learn(&announcement.head, now) {

@@ -28,6 +28,28 @@ fn a_client_that_comes_back_goes_on_where_it_was() {
 }
 
 #[test]
+fn what_is_recorded_while_the_first_position_is_judged_is_not_missed() {
+    let mut s = script();
+    let resume = Resume::At(s.waypoint(0x10));
+    s.opened(1).hello(1, "ann", resume, Scope::All).epoch_taken(1).quietly();
+    s.announced(0x10, &[0x20], 0x21).judged(0x10, 0x11, 0x11).head_read(0x20, 0x21).history_page(0x10, &[0x20], 0x20);
+    s.expect(&expect![[r#"
+        announced 0/20, covered 0/21
+        judged: head 0/10, covered 0/11, W 0/11
+            read the head
+            send #1 welcome: head 0/10, from 0/10
+            attach #1 0/10
+            send #1 live
+            attach #1 0/10, live
+        the head is read: 0/20, covered 0/21
+            read history after 0/10
+        history is read: a page through 0/20
+            send #1 schema of public.a
+            send #1 page 0/10..0/20: 0/20(1)
+    "#]]);
+}
+
+#[test]
 fn a_position_above_the_head_is_waited_for_and_then_everything_is_sent_again() {
     let mut s = script();
     let resume = Resume::At(s.waypoint(0x90));

@@ -44,18 +44,34 @@ fn what_was_missed_while_asleep_is_read_once_for_all() {
 fn what_is_recorded_while_a_woken_hub_looks_at_the_head_is_not_slept_through() {
     let mut s = script();
     s.live(1, "ann", 0x10).evicted().quietly();
-    s.announced(0x10, &[0x20], 0x21).head_read(0x10, 0x11).head_read(0x20, 0x21).pass(Duration::from_secs(1));
+    s.announced(0x10, &[0x20], 0x21).head_read(0x10, 0x11).pass(Duration::from_secs(20)).head_read(0x20, 0x21);
     s.history_page(0x10, &[0x20], 0x20);
     s.expect(&expect![[r#"
         announced 0/20, covered 0/21
         the head is read: 0/10, covered 0/11
             read the head
+        after 20s
         the head is read: 0/20, covered 0/21
-        after 1s
             read history after 0/10
         history is read: a page through 0/20
             send #1 schema of public.a
             send #1 page 0/10..0/20: 0/20(1)
+    "#]]);
+}
+
+#[test]
+fn what_was_announced_and_is_gone_is_looked_for_once_more() {
+    let mut s = script();
+    s.live(1, "ann", 0x10).evicted().quietly();
+    s.announced(0x10, &[0x20], 0x21).head_read(0x10, 0x11).head_read(0x10, 0x11).pass(Duration::from_secs(11));
+    s.expect(&expect![[r#"
+        announced 0/20, covered 0/21
+        the head is read: 0/10, covered 0/11
+            read the head
+        the head is read: 0/10, covered 0/11
+        after 11s
+            read the head
+            hibernate, alarm in Some(36784)
     "#]]);
 }
 
