@@ -29,6 +29,7 @@ mod seam;
 mod setup;
 mod store;
 mod support;
+mod takeover;
 mod tidy;
 mod tls;
 mod traces;

@@ -1,6 +1,6 @@
 //! What monitors and operators see: readiness that means progress, waiting, clients, metrics, and who may look.
 
-use crate::support::{PATIENCE, Site, eventually, holds, http};
+use crate::support::{PATIENCE, Site, eventually, holds, http, signal};
 use dormouse_core::position::Lsn;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -20,11 +20,6 @@ async fn is_ready(port: u16) -> bool {
     let (status, body) = json(port, "/readyz").await;
     assert_eq!(body["ready"], status == 200, "{body}");
     status == 200
-}
-
-fn signal(pid: i32, name: &str) {
-    let sent = std::process::Command::new("kill").args([format!("-{name}"), pid.to_string()]).status();
-    assert!(sent.is_ok_and(|status| status.success()), "{pid} is there");
 }
 
 async fn walsender(site: &Site) -> i32 {

@@ -1,6 +1,6 @@
 //! A database that is restored under a server that goes on: the server notices it and begins anew, and no replica keeps what is gone.
 
-use crate::support::{PATIENCE, Site, eventually, holds};
+use crate::support::{PATIENCE, Site, eventually, holds, signal};
 use dormouse_core::replication::TakeLease;
 use dormouse_runtime::db::{Config, Database};
 use std::time::Duration;
@@ -11,12 +11,6 @@ const ITEMS: &str = "create table item (id int primary key, name text); insert i
 async fn renewals(site: &Site) -> i64 {
     let database = site.sql().await;
     database.query_one("select renewals from dormouse.lease", &[]).await.expect("the schema is there").get(0)
-}
-
-fn signal(pid: Option<u32>, name: &str) {
-    let pid = pid.expect("it runs").to_string();
-    let sent = std::process::Command::new("kill").args([format!("-{name}"), pid]).status();
-    assert!(sent.is_ok_and(|status| status.success()), "the server is there");
 }
 
 async fn begins_anew(site: &Site, pid: Option<u32>, word: &str) {
@@ -70,7 +64,7 @@ async fn a_restored_lease_that_another_server_has_renewed_as_often_hides_nothing
     eventually("the lease is renewed twice", async || renewals(&site).await > copied + 1).await;
 
     let pid = site.server.pid();
-    signal(pid, "STOP");
+    signal(pid.expect("it runs"), "STOP");
     let known = renewals(&site).await;
     site.cluster.kill();
     site.cluster.restore(&copy).expect("restored");
@@ -84,7 +78,7 @@ async fn a_restored_lease_that_another_server_has_renewed_as_often_hides_nothing
         renewals(&site).await > known
     })
     .await;
-    signal(pid, "CONT");
+    signal(pid.expect("it runs"), "CONT");
     begins_anew(&site, pid, "restored from a copy").await;
     holds(&client, "public.item", &["1|one"]).await;
     site.verify().await;

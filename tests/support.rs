@@ -35,6 +35,12 @@ pub async fn call(arguments: &[&str]) -> Output {
     tokio::time::timeout(PATIENCE, output).await.expect("it ends").expect("it starts")
 }
 
+/// Sends a process a signal: it is suspended by `STOP`, and goes on after `CONT`.
+pub fn signal(pid: impl ToString, name: &str) {
+    let sent = std::process::Command::new("kill").args([format!("-{name}"), pid.to_string()]).status();
+    assert!(sent.is_ok_and(|status| status.success()), "the process is there");
+}
+
 /// Waits until a condition holds.
 pub async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
