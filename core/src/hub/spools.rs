@@ -83,8 +83,10 @@ impl Spools {
     /// It will never be taken: who waited for it.
     pub fn given_up(&mut self, no: SpoolNo) -> Vec<SessionId> {
         let Some(entry) = self.entries.get_mut(&no) else { return Vec::new() };
+        let waiting = entry.waiting_mut().map(std::mem::take).unwrap_or_default();
         entry.dead = true;
-        entry.waiting_mut().map(std::mem::take).unwrap_or_default()
+        entry.state = State::Wanted { not_before: entry.asked_at, waiting: Vec::new() };
+        waiting
     }
 
     /// Nobody may join this spool any more: it is gone, or history was pruned from under it.

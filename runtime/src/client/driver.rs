@@ -32,7 +32,6 @@ pub(super) struct Driver<S> {
     errands: Option<Errands<S>>,
     machine: Machine,
     clock: Clock,
-    instance: u64,
     defects: u32,
     inputs: mpsc::Sender<Input>,
     inbox: mpsc::Receiver<Input>,
@@ -78,7 +77,6 @@ impl<S: Store> Driver<S> {
             store,
             errands,
             clock: Clock::start(),
-            instance: rand::random(),
             defects: 0,
             inputs,
             inbox,
@@ -122,7 +120,12 @@ impl<S: Store> Driver<S> {
             }
         }
         self.sockets.clear();
-        while self.tasks.join_next().await.is_some() {}
+        loop {
+            tokio::select! {
+                Some(_) = self.inbox.recv() => {} // Or a socket would wait for room, and not say good-bye.
+                joined = self.tasks.join_next() => if joined.is_none() { break },
+            }
+        }
         self.publisher.end();
     }
 
@@ -132,7 +135,8 @@ impl<S: Store> Driver<S> {
         let lives = LIVES.fetch_add(1, Ordering::Relaxed);
         let incarnation = Incarnation(self.clock.started_at().micros().wrapping_add(lives));
         let held = self.lock().held();
-        self.handle(Input::Started { incarnation, instance: self.instance, held });
+        // Another instance than before a defect: it counts its attempts from the first on.
+        self.handle(Input::Started { incarnation, instance: rand::random(), held });
     }
 
     fn carry_out(&mut self, command: Command) {

@@ -63,6 +63,7 @@ pub(super) async fn keep(Arrivals(mut arrivals): Arrivals, door: Arc<Door>) {
                 for parked in arrived.drain(..) {
                     if parked.guest.has_seen(&changes) {
                         door.metrics.parked.inc();
+                        lot.look_at = lot.look_at.min(lot.next_look(parked.socket.silent_at(lot.silence)));
                         lot.waiting.push(Waiting { parked: Some(parked), is_called: false });
                     } else {
                         resume(&door, parked); // The rules changed on its way here.
@@ -127,7 +128,12 @@ impl Lot {
             first = if at > now { first.min(at) } else { first };
             at <= now
         });
-        self.look_at = first.max(now + silence / LOOKS);
+        self.look_at = self.next_look(first);
+    }
+
+    /// When to look for one that may be silent for too long at a time: all are looked over, so not too often.
+    fn next_look(&self, at: Instant) -> Instant {
+        at.max(Instant::now() + self.silence / LOOKS)
     }
 }
 

@@ -53,6 +53,7 @@ async fn run<S: Source>(mut source: S, mut commands: mpsc::Receiver<Command>, ev
             command = commands.recv() => match command {
                 None => break,
                 Some(Command::Start(ask)) => {
+                    reads.clear(); // Nor of any stream before, if there was no room for the command to stop it.
                     Input::StreamStarted(drive::answer(ask, |question| source.start(question)).await)
                 }
                 Some(Command::Read(ask)) => {
@@ -96,5 +97,69 @@ async fn read<S: Source>(
     match question {
         Some(question) => source.read(question).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dormouse_core::ask::{AskId, Incarnation};
+    use dormouse_core::replication::Token;
+    use dormouse_core::source::SourceItem;
+    use std::sync::Mutex;
+    use tokio::sync::watch;
+
+    /// Each stream has one item, once it may tell it.
+    #[derive(Default)]
+    struct Streams {
+        left: Mutex<u32>,
+        tells: watch::Sender<bool>,
+    }
+
+    impl Source for std::sync::Arc<Streams> {
+        async fn start(&self, _: StartStream) -> Result<(), Failure> {
+            *self.left.lock().expect("no panic") = 1;
+            Ok(())
+        }
+
+        async fn read(&self, _: ReadSource) -> Result<Vec<SourceItem>, Failure> {
+            let _ = self.tells.subscribe().wait_for(|tells| *tells).await;
+            let left = std::mem::take(&mut *self.left.lock().expect("no panic"));
+            match left {
+                0 => std::future::pending().await,
+                _ => Ok(vec![SourceItem::Commit { end_lsn: Lsn(1) }]),
+            }
+        }
+
+        fn confirm(&self, _: Lsn) {}
+
+        async fn stop(&self) {}
+    }
+
+    fn ask<Q>(n: u64, question: Q) -> Ask<Q> {
+        Ask { id: AskId { incarnation: Incarnation(1), n }, question }
+    }
+
+    /// There may have been no room for the command to stop: what was asked of that stream must not swallow what the next one tells.
+    #[tokio::test]
+    async fn what_was_asked_of_a_stream_is_not_answered_by_the_next() {
+        let source = std::sync::Arc::new(Streams::default());
+        let (events, mut answers) = mpsc::channel(8);
+        let reader = Reader::start(std::sync::Arc::clone(&source), events, &TaskTracker::new());
+        let start = || StartStream { token: Token(1), from: Lsn::ZERO };
+        let read = || ReadSource { changes_max: 1, bytes_max: 1 };
+        for command in [Command::Start(ask(1, start())), Command::Read(ask(2, read())), Command::Start(ask(3, start()))]
+        {
+            reader.tell(command).expect("there is room");
+        }
+        for _ in 0..2 {
+            let started = answers.recv().await;
+            assert!(matches!(&started, Some(Event::Answered(input)) if matches!(**input, Input::StreamStarted(_))));
+        }
+        reader.tell(Command::Read(ask(4, read()))).expect("there is room");
+        source.tells.send_replace(true);
+        let Some(Event::Answered(input)) = answers.recv().await else { panic!("an answer") };
+        let Input::SourceRead(answer) = *input else { panic!("{input:?}") };
+        assert_eq!(answer.id.n, 4);
     }
 }

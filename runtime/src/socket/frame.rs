@@ -39,6 +39,16 @@ impl Frame {
         self.own.len() + self.shared.len()
     }
 
+    #[cfg(test)]
+    pub(super) const fn split(own: &'static [u8], shared: &'static [u8]) -> Self {
+        Self { own: Bytes::from_static(own), shared: Bytes::from_static(shared) }
+    }
+
+    /// Whether it has two parts.
+    pub(super) const fn is_split(&self) -> bool {
+        !self.shared.is_empty()
+    }
+
     /// What goes over the wire, one after the other.
     pub fn parts(self) -> impl Iterator<Item = Bytes> {
         [self.own, self.shared].into_iter().filter(|part| !part.is_empty())

@@ -36,8 +36,9 @@ pub struct Outbox {
 
 #[derive(Debug, Default)]
 struct Waiting {
+    /// A frame of two parts has two places.
     frames: Vec<Bytes>,
-    /// A part of the first frame is written.
+    /// A part of the first frame is written, which has one place.
     begun: bool,
     bytes: usize,
     closed: bool,
@@ -109,8 +110,10 @@ impl Outbox {
         waiting.charge += charge;
         self.budget.add(charge);
         let is_first = waiting.frames.is_empty();
+        let is_split = frame.is_split();
         waiting.frames.extend(frame.parts());
-        if self.line.is_none() || waiting.bytes > FLUSHED_MAX {
+        // Of two parts only the task writes: else a frame could be begun whose rest is more than one part.
+        if self.line.is_none() || waiting.bytes > FLUSHED_MAX || is_split {
             waiting.turn = Turn::Task;
         }
         let grew_heavy = !waiting.heavy && waiting.charge + waiting.taken >= HEAVY_BYTES;
@@ -289,6 +292,17 @@ mod tests {
         assert_eq!(outbox.push(Bytes::from_static(b"late"), 1), Ok(Due::Nothing));
         assert_eq!(outbox.take(Vec::new()), ["bye"]);
         assert!(outbox.is_closed() && outbox.take(Vec::new()).is_empty());
+    }
+
+    /// What is put between frames would else come between the parts of one.
+    #[tokio::test]
+    async fn a_frame_of_two_parts_is_left_to_the_task() {
+        let (near, _far) = super::super::tests::connection().await;
+        let outbox = Arc::new(Outbox::default().of_line(&near));
+        assert_eq!(outbox.push(Bytes::from_static(b"one"), 1), Ok(Due::Flush));
+        assert_eq!(outbox.push(Frame::split(b"two", b"parts"), 1), Ok(Due::Nothing));
+        outbox.flush();
+        assert_eq!(outbox.take(Vec::new()), ["one", "two", "parts"], "nothing of them was written");
     }
 
     /// However much of a frame was written, what follows it begins at its end.

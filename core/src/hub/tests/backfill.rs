@@ -10,6 +10,22 @@ impl Script {
 }
 
 #[test]
+fn a_snapshot_that_is_refused_leaves_nothing_behind() {
+    let mut s = script();
+    s.newcomer(1, "ann", 0x30).quietly();
+    let ask = s.snapshots.pop_front().expect("a snapshot is asked for");
+    s.title("the database refuses");
+    s.feed(Input::SnapshotTaken(answer(ask, Err(Failure::Refused("no grant".into())))));
+    s.pass(Duration::from_secs(3));
+    s.expect(&expect![[r#"
+        the database refuses
+            close #1 unavailable: the server's database refuses what this session needs; its operator finds the reason in the log
+        after 3s
+    "#]]);
+    assert!(!s.hub.desk.timers.is_set(super::super::desk::Timer::Spools), "nobody looks for what is gone");
+}
+
+#[test]
 fn a_first_sync_sends_a_snapshot_and_the_seam_and_then_what_follows() {
     let mut s = script();
     s.newcomer(1, "ann", 0x30).snapshot(0x20, 0x48, &[0x28, 0x32], 0x40);
