@@ -90,11 +90,14 @@ impl Saves {
         let (client, epoch, position) = entry;
         match self.pending.get_mut(&client) {
             Some(later) if later.epoch > epoch => {}
-            Some(later) => {
-                later.clear |= position.is_none();
-                later.position = later.position.or(position);
+            Some(later) if later.epoch == epoch => {
+                if position.is_none() {
+                    later.clear = true;
+                } else if !later.clear {
+                    later.position = later.position.or(position); // Else it is cleared since.
+                }
             }
-            None => {
+            _ => {
                 self.pending.insert(client, Pending { epoch, clear: position.is_none(), position });
             }
         }
@@ -319,4 +322,41 @@ pub(super) fn replaced() -> PeerFault {
     let message =
         "a newer session of this client has taken over; to run two thin clients at once, give each its own client id";
     PeerFault::new(FaultCode::Replaced, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::position::{CommitTime, Era, Lsn, Position, SchemaVersion};
+    use crate::xid::Xid;
+
+    fn place(lsn: u64) -> Waypoint {
+        Waypoint {
+            era: Era { counter: 1, id: 1 },
+            schema: SchemaVersion(1),
+            position: Position::after(Lsn(lsn)),
+            xid: Xid(lsn),
+            committed_at: CommitTime(0),
+        }
+    }
+
+    /// Notes this after `failed` was taken to be stored, which is put back then: what is stored in the end.
+    fn in_the_end(failed: Entry, later: (u64, Option<Waypoint>)) -> Vec<Entry> {
+        let mut saves = Saves::default();
+        saves.note(&failed.0, Epoch(later.0), later.1, Safeguards::default());
+        saves.put_back(failed);
+        std::iter::from_fn(|| Some(saves.batch(10)).filter(|batch| !batch.is_empty())).flatten().collect()
+    }
+
+    #[test]
+    fn what_failed_to_be_stored_does_not_survive_what_came_later() {
+        let ann = ClientId::new("ann").expect("a valid id");
+        let entry = |epoch, position| (ann.clone(), Epoch(epoch), position);
+        let clear = None;
+        assert_eq!(in_the_end(entry(1, Some(place(1))), (1, clear)), [entry(1, clear)], "it is cleared since");
+        assert_eq!(in_the_end(entry(1, Some(place(1))), (1, Some(place(2)))), [entry(1, Some(place(2)))]);
+        assert_eq!(in_the_end(entry(1, clear), (1, Some(place(2)))), [entry(1, clear), entry(1, Some(place(2)))]);
+        assert_eq!(in_the_end(entry(1, clear), (2, Some(place(2)))), [entry(2, Some(place(2)))], "a newer session's");
+        assert_eq!(in_the_end(entry(2, Some(place(2))), (1, clear)), [entry(2, Some(place(2)))], "an older session's");
+    }
 }
