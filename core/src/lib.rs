@@ -60,6 +60,7 @@ pub mod rng;
 pub mod row;
 pub mod safeguard;
 pub mod session;
+pub mod sorted;
 pub mod source;
 pub mod store;
 pub mod sum;

@@ -63,7 +63,7 @@ impl Row {
     /// The values as they are written, in order: the kind, then for `t` and `o` four bytes, then for `t` the text. For what
     /// copies, counts or hashes and does not read.
     pub(crate) fn written(&self) -> impl Iterator<Item = &[u8]> {
-        Written { rest: &self.bytes }
+        written(&self.bytes)
     }
 
     /// The bytes, to be stored or to measure.
@@ -144,6 +144,11 @@ impl<'a> Iterator for Values<'a> {
     fn count(self) -> usize {
         Written { rest: self.rest }.count()
     }
+}
+
+/// The values of the layout above, as they are written. Its bytes must be whole values.
+pub(crate) fn written(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    Written { rest: bytes }
 }
 
 struct Written<'a> {

@@ -43,7 +43,7 @@ impl Snapshot {
     /// Whether the snapshot sees what this transaction wrote, provided that it committed.
     #[must_use]
     pub fn sees(&self, xid: Xid) -> bool {
-        xid < self.xmax && self.running.binary_search(&xid).is_err()
+        xid < self.xmin || xid < self.xmax && self.running.binary_search(&xid).is_err()
     }
 
     /// Parses Postgres' text: `xmin:xmax:xid,xid,…`.

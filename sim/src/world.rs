@@ -4,6 +4,7 @@ mod apart;
 mod attack;
 mod client;
 mod connection;
+mod connections;
 mod cover;
 mod credential;
 mod database;

@@ -1,7 +1,7 @@
 //! Reads big-endian fields off the front of a message.
 
 use crate::limits::VALUE_BYTES_MAX;
-use crate::row::{Row, RowBuilder, Value};
+use crate::row::{Row, RowBuilder, Value, written};
 use bytes::Bytes;
 
 pub(super) struct Cursor<'a> {
@@ -78,20 +78,21 @@ impl<'a> Cursor<'a> {
                 _ => return Err("a value is of an unknown kind"),
             }
         }
-        let row = Row::parse(self.whole.slice(start..self.at))?;
-        Ok(if oversized { without_oversized(&row) } else { row })
+        let tuple = self.whole.slice(start..self.at);
+        Row::parse(if oversized { without_oversized(&tuple) } else { tuple })
     }
 }
 
-fn without_oversized(row: &Row) -> Row {
+/// The same values, where those that are too large to travel are left out unread.
+fn without_oversized(tuple: &[u8]) -> Bytes {
     let mut shorter = RowBuilder::default();
-    for value in row.values() {
-        shorter.push(match value {
-            Value::Text(text) if text.len() > VALUE_BYTES_MAX => {
-                Value::Omitted(u32::try_from(text.len()).unwrap_or(u32::MAX))
+    for value in written(tuple) {
+        match value {
+            [b't', _, _, _, _, text @ ..] if text.len() > VALUE_BYTES_MAX => {
+                shorter.push(Value::Omitted(u32::try_from(text.len()).unwrap_or(u32::MAX)));
             }
-            value => value,
-        });
+            value => shorter.push_written(value),
+        }
     }
-    shorter.finish()
+    shorter.finish().bytes().clone()
 }

@@ -6,9 +6,9 @@ use dormouse_core::change::{Page, Relation, RelationId, Transaction};
 use dormouse_core::fault::Failure;
 use dormouse_core::position::{CommitTime, Lsn, Position};
 use dormouse_core::replication::{RecordPage, Recorded};
+use dormouse_core::sorted::Sorted;
 use dormouse_core::xid::Xid;
 use std::collections::BTreeMap;
-use std::ops::Bound;
 use std::sync::Arc;
 
 /// A row of `transaction_history`.
@@ -32,7 +32,7 @@ pub(super) struct Entry {
 /// The history of the present era.
 #[derive(Debug, Clone, Default)]
 pub(super) struct History {
-    entries: BTreeMap<Lsn, Entry>,
+    entries: Sorted<Lsn, Entry>,
     /// The name of the last transaction that was pruned.
     horizon: Option<(Lsn, TransactionRow)>,
     relations: BTreeMap<RelationId, Arc<Relation>>,
@@ -75,18 +75,13 @@ impl History {
 
     /// The transactions that have their rows, in commit order, from beyond `after`.
     pub(super) fn after(&self, after: Lsn) -> impl Iterator<Item = (Lsn, &TransactionRow, &Entry)> {
-        let range = self.entries.range((Bound::Excluded(after), Bound::Unbounded));
-        range.filter_map(|(lsn, entry)| Some((*lsn, entry.row.as_ref()?, entry)))
+        self.entries.after(&after).filter_map(|(lsn, entry)| Some((*lsn, entry.row.as_ref()?, entry)))
     }
 
-    /// All that is appended, oldest first.
-    pub(super) fn oldest(&self) -> Option<(Lsn, Option<&TransactionRow>)> {
-        self.entries.iter().next().map(|(lsn, entry)| (*lsn, entry.row.as_ref()))
-    }
-
-    /// Deletes the oldest transaction and keeps its name.
-    pub(super) fn prune_oldest(&mut self) {
-        if let Some((lsn, Entry { row: Some(row), .. })) = self.entries.pop_first() {
+    /// Deletes the oldest transactions, as long as they are prunable, and keeps the name of the last.
+    pub(super) fn prune(&mut self, prunable: impl Fn(Lsn, &TransactionRow) -> bool) {
+        let is = |lsn: &Lsn, entry: &Entry| entry.row.as_ref().is_some_and(|row| prunable(*lsn, row));
+        if let Some((lsn, Entry { row: Some(row), .. })) = self.entries.remove_first_while(is) {
             self.horizon = Some((lsn, row));
         }
     }
@@ -104,7 +99,7 @@ impl History {
 
     /// Appends one transaction or piece, whose xid is widened already.
     fn append(&mut self, transaction: &Transaction, xid: Xid, row_last: bool) {
-        let entry = self.entries.entry(transaction.commit_lsn).or_default();
+        let entry = self.entries.or_insert_with(transaction.commit_lsn, Entry::default);
         for (index, change) in (transaction.first..).zip(transaction.changes.iter()) {
             let relation = Arc::clone(&self.relations[&change.relation()]);
             entry.changes.push((index, Decoded { relation, change: change.clone(), old: None, at: Lsn::ZERO }));

@@ -32,6 +32,12 @@ impl Postgres {
         self.wal.commits()
     }
 
+    /// Those whose records begin after `lsn`.
+    #[must_use]
+    pub fn commits_after(&self, lsn: Lsn) -> &[Commit] {
+        &self.commits()[self.wal.first_at(Lsn(lsn.0 + 1))..]
+    }
+
     /// What the published tables held after the last commit at or below `lsn`.
     #[must_use]
     pub fn expected_at(&self, lsn: Lsn) -> &Expected {

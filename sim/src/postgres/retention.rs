@@ -23,11 +23,7 @@ impl Postgres {
                 let unneeded = needed.is_none_or(|needed| Position::after(commit_lsn) <= needed);
                 snapshot.sees(row.xid) && (row.committed_at < too_old || row.committed_at < old && unneeded)
             };
-            while let Some((commit_lsn, Some(row))) = pg.history.oldest()
-                && prunable(commit_lsn, row)
-            {
-                pg.history.prune_oldest();
-            }
+            pg.history.prune(prunable);
             pg.own_write();
             pg.horizon().unwrap_or_default().position
         })

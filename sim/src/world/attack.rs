@@ -35,8 +35,8 @@ impl World {
         let entity = Entity::Client(attacker);
         let gap = 40 + self.chooser.draw(Kind::Jitter, entity, 300);
         self.plan_in(Duration::from_millis(gap), Event::Attacks);
-        let ours = self.network.connections.iter().find(|(_, c)| c.client == attacker && c.client_open);
-        let Some(id) = ours.map(|(id, _)| *id) else {
+        let ours = self.network.connections.of(attacker).find(|(_, c)| c.client_open);
+        let Some(id) = ours.map(|(id, _)| id) else {
             self.clients[attacker as usize].life = 0;
             let socket = SocketId(self.events);
             self.plan_in(Duration::from_millis(1), Event::Dialled { client: attacker, life: 0, socket });

@@ -451,12 +451,11 @@ impl World {
     }
 
     fn end_connections(&mut self, client: u8, life: u64, silent: bool) {
-        let ours = self.network.connections.iter();
-        let ours = ours.filter(|(_, c)| c.client == client && c.client_life == life && c.client_open);
-        for id in ours.map(|(id, _)| *id).collect::<Vec<_>>() {
+        let ours = self.network.connections.of(client).filter(|(_, c)| c.client_life == life && c.client_open);
+        for id in ours.map(|(id, _)| id).collect::<Vec<_>>() {
             if silent {
                 self.darken(id, true, true);
-                if let Some(connection) = self.network.connections.get_mut(&id) {
+                if let Some(connection) = self.network.connections.get_mut(id) {
                     connection.client_open = false;
                 }
                 self.forget_if_gone(id);

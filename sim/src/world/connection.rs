@@ -1,5 +1,6 @@
 //! What the network holds: connections, and the frames on their way.
 
+use super::connections::Connections;
 use crate::oracle::Sent;
 use dormouse_core::client::SocketId;
 use dormouse_core::fault::Malformed;
@@ -115,7 +116,7 @@ impl Connection {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Network {
     pub(super) opened: u64,
-    pub(super) connections: BTreeMap<u64, Connection>,
+    pub(super) connections: Connections,
 }
 
 /// The last message that was encoded: a server does so once, however many receive it.
@@ -147,20 +148,19 @@ fn as_a_server_does(message: &ServerMessage, format: Format) -> Payload<'static>
 impl Network {
     /// The connection that a client knows by this name.
     pub(super) fn of_client(&self, client: u8, life: u64, socket: SocketId) -> Option<u64> {
-        let mut all = self.connections.iter();
-        let ours = |c: &Connection| c.client == client && c.client_life == life && c.socket == socket && c.client_open;
-        all.find(|(_, connection)| ours(connection)).map(|(id, _)| *id)
+        let ours = |c: &Connection| c.client_life == life && c.socket == socket && c.client_open;
+        self.connections.of(client).find(|(_, connection)| ours(connection)).map(|(id, _)| id)
     }
 
     /// The connection that a hub knows as this session.
     pub(super) fn of_session(&self, hub: u8, session: SessionId) -> Option<u64> {
         let id = session.serial;
-        self.connections.get(&id).filter(|c| c.hub == hub && c.session == session && c.server_open).map(|_| id)
+        self.connections.get(id).filter(|c| c.hub == hub && c.session == session && c.server_open).map(|_| id)
     }
 
     /// The connections that a hub's host holds.
     pub(super) fn at_hub(&self, hub: u8) -> impl Iterator<Item = (u64, &Connection)> {
-        self.connections.iter().filter(move |(_, c)| c.hub == hub && c.server_open).map(|(id, c)| (*id, c))
+        self.connections.iter().filter(move |(_, c)| c.hub == hub && c.server_open)
     }
 }
 

@@ -29,7 +29,7 @@ impl World {
     /// What the server's host does with a greeting: it judges the credential, which reaches no machine.
     pub(super) fn shown_credential(&mut self, id: u64, message: ClientMessage) -> ClientMessage {
         let ClientMessage::Hello(hello) = message else { return message };
-        let client = self.network.connections.get(&id).map_or(0, |connection| connection.client);
+        let client = self.network.connections.get(id).map_or(0, |connection| connection.client);
         if !self.plan.is_attacker(client) && hello.token != Some(token(client)) {
             let event = "the credential that it shows is not the one that it has".into();
             self.violate(Promise::Scoped, "token", Entity::Client(client), event);
@@ -46,7 +46,7 @@ impl World {
 
     /// A client shows another credential on its open connection. The server's host judges it, and tells the hub until when it is good.
     pub(super) fn new_credential(&mut self, id: u64, shown: &Secret) {
-        let Some(connection) = self.network.connections.get(&id).filter(|connection| connection.server_open) else {
+        let Some(connection) = self.network.connections.get(id).filter(|connection| connection.server_open) else {
             return;
         };
         let (client, hub, session) = (connection.client, connection.hub, connection.session);
@@ -71,7 +71,7 @@ impl World {
         self.feed_hub(hub, hub::Input::CredentialRenewed { session, until: expires }, Probe::HubWokeByMessage);
         let survived = self.hubs[hub as usize].machine.is_some();
         let now = self.hub_now(hub);
-        let Some(connection) = self.network.connections.get_mut(&id).filter(|connection| connection.server_open) else {
+        let Some(connection) = self.network.connections.get_mut(id).filter(|connection| connection.server_open) else {
             return;
         };
         let answered = connection.renewed.take();
@@ -96,14 +96,14 @@ impl World {
     }
 
     fn know_credential(&mut self, id: u64, known: (Option<Timestamp>, Option<Timestamp>)) {
-        if let Some(connection) = self.network.connections.get_mut(&id) {
+        if let Some(connection) = self.network.connections.get_mut(id) {
             (connection.credential_until, connection.expires) = known;
         }
     }
 
     /// A hub closes a session because its credential ran out: that must be so.
     pub(super) fn judge_expiry(&mut self, hub: u8, id: u64) {
-        let Some(expires) = self.network.connections.get(&id).map(|connection| connection.expires) else { return };
+        let Some(expires) = self.network.connections.get(id).map(|connection| connection.expires) else { return };
         if expires.is_none_or(|until| until > self.hub_now(hub)) {
             let event = format!("a session is closed as expired, whose credential is good until {expires:?}");
             self.violate(Promise::Converges, "expired early", Entity::Hub(hub), event);

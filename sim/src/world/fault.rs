@@ -242,10 +242,11 @@ impl World {
     fn connection_faults(&mut self) {
         let open = self.network.connections.values().filter(|c| c.server_open);
         let late = open.map(|c| (Entity::Hub(c.hub), self.oracle.closed_in_time(self.now, c.credential_until)));
-        if let Some((hub, verdict)) = late.into_iter().find(|(_, verdict)| verdict.is_err()) {
+        let broken = late.into_iter().find(|(_, verdict)| verdict.is_err());
+        if let Some((hub, verdict)) = broken {
             self.verdict(hub, verdict);
         }
-        let all: Vec<_> = self.network.connections.iter().map(|(id, c)| (*id, c.client)).collect();
+        let all: Vec<_> = self.network.connections.iter().map(|(id, c)| (id, c.client)).collect();
         for (id, client) in all {
             let entity = Entity::Client(client);
             let weight = self.weight(Family::Cuts, per_mille(12)) * self.given_up(client);
@@ -341,7 +342,7 @@ impl World {
         for id in self.network.at_hub(hub).map(|(id, _)| id).collect::<Vec<_>>() {
             if silent {
                 self.darken(id, true, true);
-                if let Some(connection) = self.network.connections.get_mut(&id) {
+                if let Some(connection) = self.network.connections.get_mut(id) {
                     connection.server_open = false;
                 }
                 self.forget_if_gone(id);

@@ -23,7 +23,7 @@ const WAYS: u64 = 11;
 impl World {
     /// What a server says arrives, perhaps garbled.
     pub(super) fn said_to_client(&mut self, id: u64, message: Result<ServerMessage, Malformed>) {
-        let Some(connection) = self.network.connections.get(&id) else { return };
+        let Some(connection) = self.network.connections.get(id) else { return };
         let (client, life, socket) = (connection.client, connection.client_life, connection.socket);
         if let Err(Malformed { why }) = &message {
             let event = format!("what the server sends is no message to client/{client}: {why}");
@@ -53,7 +53,7 @@ impl World {
     /// A server that knows no window sends more than its client has room for, of what does no harm.
     fn flood(&mut self, id: u64) {
         let weight = if self.plan.has(Family::Garbled) { per_mille(10) } else { 0 };
-        let Some(connection) = self.network.connections.get(&id) else { return };
+        let Some(connection) = self.network.connections.get(id) else { return };
         let (client, life, socket) = (connection.client, connection.client_life, connection.socket);
         if !self.happens(Kind::Flood, Entity::Client(client), weight) {
             return;
@@ -70,7 +70,7 @@ impl World {
 
     /// What its host had read before the client closed the socket reaches the client afterwards, perhaps.
     pub(super) fn frame_at_closed(&mut self, id: u64, frame: ToClient) {
-        let Some(connection) = self.network.connections.get_mut(&id) else { return };
+        let Some(connection) = self.network.connections.get_mut(id) else { return };
         let (client, life, socket) = (connection.client, connection.client_life, connection.socket);
         let message = match frame {
             ToClient::Message(message) => Ok((*message).clone()),

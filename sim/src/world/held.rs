@@ -78,7 +78,7 @@ impl World {
 
     /// Something happens on a connection.
     pub(super) fn passes_of(&mut self, connection: u64, kind: Kind) {
-        if let Some(connection) = self.network.connections.get(&connection) {
+        if let Some(connection) = self.network.connections.get(connection) {
             self.chooser.passes(kind, Entity::Client(connection.client));
         }
     }

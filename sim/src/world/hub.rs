@@ -354,7 +354,7 @@ impl World {
                 let verdict = self.oracle.attached(&attachment);
                 self.verdict(Entity::Hub(hub), verdict);
                 if let Some(id) = self.network.of_session(hub, session)
-                    && let Some(connection) = self.network.connections.get_mut(&id)
+                    && let Some(connection) = self.network.connections.get_mut(id)
                 {
                     connection.acked = connection.acked.filter(|_| attachment.position.is_some());
                     connection.attachment = Some(attachment);
@@ -422,7 +422,7 @@ impl World {
             FaultCode::Stale => self.hit(Probe::StaleGreeting),
             _ => {}
         }
-        let client = self.network.connections.get(&connection).map(|connection| connection.client);
+        let client = self.network.connections.get(connection).map(|connection| connection.client);
         if client.is_some_and(|client| self.plan.is_attacker(client)) {
             self.hit(Probe::ForgedRefused);
         }

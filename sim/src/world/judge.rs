@@ -51,7 +51,7 @@ impl World {
 
     /// A hub sends a session away: not for what no honest client does.
     pub(super) fn judge_fault(&mut self, hub: u8, id: u64, code: FaultCode) {
-        let Some(connection) = self.network.connections.get(&id) else { return };
+        let Some(connection) = self.network.connections.get(id) else { return };
         if self.plan.is_attacker(connection.client) {
             return;
         }
@@ -81,7 +81,7 @@ impl World {
     /// A hub tells a session that everything comes again: not without need.
     pub(super) fn judge_resync(&mut self, hub: u8, session: SessionId, reason: ResyncReason) {
         let Some(id) = self.network.of_session(hub, session) else { return };
-        let Some(connection) = self.network.connections.get(&id).filter(|connection| connection.client_open) else {
+        let Some(connection) = self.network.connections.get(id).filter(|connection| connection.client_open) else {
             return;
         };
         let client = connection.client;

@@ -20,7 +20,7 @@ impl World {
     /// A client's message reaches a hub: from now on the hub knows what that acknowledges.
     pub(super) fn note_acked(&mut self, id: u64, message: &ClientMessage) {
         let ClientMessage::Ack { through } = message else { return };
-        let Some(connection) = self.network.connections.get_mut(&id) else { return };
+        let Some(connection) = self.network.connections.get_mut(id) else { return };
         // What is remembered here would only keep equal states apart in an exhaustive search.
         if self.plan.is_attacker(connection.client) || self.chooser.is_exhaustive() {
             return;
@@ -35,7 +35,7 @@ impl World {
     /// A hub sends a message: no page that it heard to be stored already.
     pub(super) fn judge_sent(&mut self, id: u64, message: &ServerMessage) {
         let ServerMessage::Page(page) = message else { return };
-        let Some(connection) = self.network.connections.get(&id) else { return };
+        let Some(connection) = self.network.connections.get(id) else { return };
         let Some(acked) = connection.acked.filter(|acked| acked.era == page.through.era) else { return };
         if page.through.position <= acked.position {
             let (hub, client) = (connection.hub, connection.client);

@@ -58,35 +58,35 @@ impl World {
             return self.plan_in(Duration::from_micros(CLOSE_US), Event::ClientHears { client, life, input });
         }
         let hub = self.plan.hub_of(client);
-        let id = self.accept(client, life, socket, hub);
+        let (session, credential_until) = self.accept(client, life, socket, hub);
         let input = Box::new(client::Input::Connected { socket });
         self.plan_in(Duration::from_micros(CLOSE_US), Event::ClientHears { client, life, input });
-        let session = self.network.connections[&id].session;
-        let credential_until = self.network.connections[&id].expires;
         self.feed_hub(hub, hub::Input::Opened { session, credential_until }, Probe::HubWokeByMessage);
         self.log.sends(lane, || Way::Dialled { client, life, socket: socket.0 });
         self.saw_dial();
     }
 
-    fn accept(&mut self, client: u8, client_life: u64, socket: SocketId, hub: u8) -> u64 {
+    fn accept(&mut self, client: u8, client_life: u64, socket: SocketId, hub: u8) -> (SessionId, Option<Timestamp>) {
         let credential_until = self.credential_until(client);
         self.network.opened += 1;
         let id = self.network.opened;
-        let taken: Vec<_> = self.network.at_hub(hub).map(|(_, c)| c.session.slot).collect();
-        let slot = (0..).find(|slot| !taken.contains(slot)).unwrap_or(0);
+        let mut taken: Vec<_> = self.network.at_hub(hub).map(|(_, c)| c.session.slot).collect();
+        taken.sort_unstable();
+        let slot = (0..).zip(&taken).find(|(slot, taken)| slot != *taken).map_or(taken.len() as u32, |(slot, _)| slot);
+        let (session, expires) = (SessionId { slot, serial: id }, self.expires_at(hub, credential_until));
         let connection = Connection {
             client,
             client_life,
             socket,
             hub,
-            session: SessionId { slot, serial: id },
+            session,
             to_server: Link::default(),
             to_client: Link::default(),
             server_open: true,
             client_open: true,
             heard: self.now,
             credential_until,
-            expires: self.expires_at(hub, credential_until),
+            expires,
             renewed: None,
             attachment: None,
             decoder: Decoder::new(self.plan.format(client)),
@@ -100,7 +100,7 @@ impl World {
         self.network.connections.insert(id, connection);
         self.log.names(id, Entity::Client(client));
         self.plan_in(SERVER_SILENCE, Event::Silence { connection: id });
-        id
+        (session, expires)
     }
 
     fn frame_latency(&mut self, client: u8) -> Duration {
@@ -109,7 +109,7 @@ impl World {
     }
 
     fn format_of(&self, id: u64) -> Format {
-        self.network.connections.get(&id).map_or_else(Format::default, |connection| self.plan.format(connection.client))
+        self.network.connections.get(id).map_or_else(Format::default, |connection| self.plan.format(connection.client))
     }
 
     /// A client sends a message.
@@ -130,9 +130,9 @@ impl World {
             ToServer::Ping => "Ping",
             ToServer::Closed => "Closed",
         };
-        let Some(client) = self.network.connections.get(&id).map(|c| c.client) else { return };
+        let Some(client) = self.network.connections.get(id).map(|c| c.client) else { return };
         let at = self.now + self.frame_latency(client);
-        let Some(connection) = self.network.connections.get_mut(&id) else { return };
+        let Some(connection) = self.network.connections.get_mut(id) else { return };
         let n = connection.to_server.sent;
         connection.to_server.sent += u64::from(self.log.wanted());
         self.log.sends(Entity::Client(client), || Way::Frame { connection: id, to_server: true, n });
@@ -155,7 +155,7 @@ impl World {
             ToClient::Message(Arc::clone(message))
         };
         self.judge_sent(id, message);
-        let Some(connection) = self.network.connections.get_mut(&id) else { return };
+        let Some(connection) = self.network.connections.get_mut(id) else { return };
         let (hub, weight) = (connection.hub, weight(message));
         let life = self.hubs[hub as usize].life;
         if connection.in_flight_of != life {
@@ -194,12 +194,12 @@ impl World {
             ToClient::Pong => "Pong",
             ToClient::Closed(_) => "Closed",
         };
-        let Some(client) = self.network.connections.get(&id).map(|c| c.client) else { return };
+        let Some(client) = self.network.connections.get(id).map(|c| c.client) else { return };
         let mut at = self.now + self.frame_latency(client);
         if let Some(until) = self.clients[client as usize].reads_again {
             at = at.max(until);
         }
-        let Some(connection) = self.network.connections.get_mut(&id) else { return };
+        let Some(connection) = self.network.connections.get_mut(id) else { return };
         let (n, lane) = (connection.to_client.sent, Entity::Hub(connection.hub));
         connection.to_client.sent += u64::from(self.log.wanted());
         self.log.sends(lane, || Way::Frame { connection: id, to_server: false, n });
@@ -221,7 +221,7 @@ impl World {
     /// The next frame of a link arrives.
     pub(super) fn frame(&mut self, id: u64, to_server: bool) {
         self.digest.word(id << 1 | u64::from(to_server));
-        let Some(connection) = self.network.connections.get_mut(&id) else { return };
+        let Some(connection) = self.network.connections.get_mut(id) else { return };
         if to_server {
             let n = connection.to_server.arriving();
             let Some(frame) = connection.to_server.frames.pop_front() else { return };
@@ -248,7 +248,7 @@ impl World {
 
     fn frame_at_server(&mut self, id: u64, frame: ToServer) {
         let now = self.now;
-        let Some(connection) = self.network.connections.get_mut(&id) else { return };
+        let Some(connection) = self.network.connections.get_mut(id) else { return };
         connection.heard = now;
         let (hub, session) = (connection.hub, connection.session);
         let message = match frame {
@@ -271,7 +271,7 @@ impl World {
             }
             ToServer::Closed => return self.server_hears_close(id, ClosedReason::Peer),
         };
-        let Some(connection) = self.network.connections.get_mut(&id) else { return };
+        let Some(connection) = self.network.connections.get_mut(id) else { return };
         if let (Ok(ClientMessage::Ack { through }), Some(sent)) = (&message, connection.sent)
             && (through.era, true) == (sent.era, through.position > sent.position)
         {
@@ -288,18 +288,18 @@ impl World {
                 self.passes_of(id, Kind::Greeted);
             }
             self.saw_frame(id, message);
-            if let (ClientMessage::Bye, Some(connection)) = (message, self.network.connections.get(&id)) {
+            if let (ClientMessage::Bye, Some(connection)) = (message, self.network.connections.get(id)) {
                 let greeted = connection.attachment.as_ref().map(|attachment| attachment.client.clone());
                 let client = greeted.unwrap_or_else(|| self.client_id(connection.client));
                 self.oracle.wants_to_be_forgotten(client);
             }
-            if let Some(connection) = self.network.connections.get_mut(&id) {
+            if let Some(connection) = self.network.connections.get_mut(id) {
                 connection.ledger.hears(message);
             }
             self.note_acked(id, message);
         }
         let now = self.hub_now(hub);
-        let leaves = connection_leaves(self.network.connections.get(&id), message.as_ref().ok(), now);
+        let leaves = connection_leaves(self.network.connections.get(id), message.as_ref().ok(), now);
         let before = self.hubs[hub as usize].unregistered;
         self.feed_hub(hub, hub::Input::Received { session, message }, Probe::HubWokeByMessage);
         let host = &self.hubs[hub as usize];
@@ -310,7 +310,7 @@ impl World {
     }
 
     fn frame_at_client(&mut self, id: u64, frame: ToClient) {
-        let Some(connection) = self.network.connections.get_mut(&id) else { return };
+        let Some(connection) = self.network.connections.get_mut(id) else { return };
         let (client, life, socket) = (connection.client, connection.client_life, connection.socket);
         let input = match frame {
             ToClient::Message(message) => return self.said_to_client(id, Ok((*message).clone())),
@@ -333,7 +333,7 @@ impl World {
 
     /// The server's side of a connection ends, and its hub hears it.
     pub(super) fn server_hears_close(&mut self, id: u64, reason: ClosedReason) {
-        let Some(connection) = self.network.connections.get_mut(&id) else { return };
+        let Some(connection) = self.network.connections.get_mut(id) else { return };
         if !std::mem::take(&mut connection.server_open) {
             return;
         }
@@ -346,7 +346,7 @@ impl World {
 
     /// The server ends a connection: what was sent still arrives.
     pub(super) fn server_closes(&mut self, id: u64, why: &'static str) {
-        if let Some(connection) = self.network.connections.get_mut(&id) {
+        if let Some(connection) = self.network.connections.get_mut(id) {
             connection.server_open = false;
         }
         self.push_to_client(id, ToClient::Closed(why));
@@ -356,7 +356,7 @@ impl World {
     /// The client ends a connection: what was sent still arrives.
     pub(super) fn client_closes(&mut self, id: u64) {
         self.push_to_server(id, ToServer::Closed);
-        if let Some(connection) = self.network.connections.get_mut(&id) {
+        if let Some(connection) = self.network.connections.get_mut(id) {
             connection.client_open = false;
         }
         self.forget_if_gone(id);
@@ -364,7 +364,7 @@ impl World {
 
     /// Cuts a connection. With `at_once`, what was under way is lost; else it still arrives.
     pub(super) fn cut(&mut self, id: u64, at_once: bool) {
-        let Some(connection) = self.network.connections.get_mut(&id) else { return };
+        let Some(connection) = self.network.connections.get_mut(id) else { return };
         if at_once {
             connection.to_server.frames.clear();
             connection.to_client.frames.clear();
@@ -378,21 +378,21 @@ impl World {
         if connection.server_open {
             self.push_to_server(id, ToServer::Closed);
         }
-        if self.network.connections.get(&id).is_some_and(|connection| connection.client_open) {
+        if self.network.connections.get(id).is_some_and(|connection| connection.client_open) {
             self.push_to_client(id, ToClient::Closed("the connection was cut"));
         }
     }
 
     /// Makes directions of a connection go dark: what is sent is lost, and nobody is told.
     pub(super) fn darken(&mut self, id: u64, to_server: bool, to_client: bool) {
-        let Some(connection) = self.network.connections.get_mut(&id) else { return };
+        let Some(connection) = self.network.connections.get_mut(id) else { return };
         connection.to_server.dark |= to_server;
         connection.to_client.dark |= to_client;
     }
 
     /// The server's host looks whether a socket has been silent for too long.
     pub(super) fn silence(&mut self, id: u64) {
-        let Some(connection) = self.network.connections.get(&id).filter(|connection| connection.server_open) else {
+        let Some(connection) = self.network.connections.get(id).filter(|connection| connection.server_open) else {
             return;
         };
         let until = connection.heard + SERVER_SILENCE;
@@ -418,8 +418,8 @@ impl World {
     }
 
     pub(super) fn forget_if_gone(&mut self, id: u64) {
-        if self.network.connections.get(&id).is_some_and(Connection::gone) {
-            self.network.connections.remove(&id);
+        if self.network.connections.get(id).is_some_and(Connection::gone) {
+            self.network.connections.remove(id);
         }
     }
 }

@@ -158,8 +158,7 @@ impl World {
     /// A connection is lost, and both sides are told.
     fn cuts_at_rest(&mut self) -> Option<u8> {
         let client = u8::try_from(mix(self.plan.seed) >> 32 & 0xff).unwrap_or(0) % self.plan.size.clients();
-        let mut ours = self.network.connections.iter().filter(|(_, connection)| connection.client == client);
-        let id = ours.find(|(_, connection)| connection.is_sound()).map(|(id, _)| *id)?;
+        let (id, _) = self.network.connections.of(client).find(|(_, connection)| connection.is_sound())?;
         self.log.add(|_| Draft::new(Entity::Client(client), What::Note, "its connection is cut".into()));
         self.clients[client as usize].live = false;
         self.cut(id, true);

@@ -51,8 +51,8 @@ impl World {
             self.clients[client as usize].reads_again = None;
         }
         let attacker = self.plan.size.clients();
-        let theirs = self.network.connections.iter().filter(|(_, c)| c.client == attacker && c.client_open);
-        for id in theirs.map(|(id, _)| *id).collect::<Vec<_>>() {
+        let theirs = self.network.connections.of(attacker).filter(|(_, c)| c.client_open);
+        for id in theirs.map(|(id, _)| id).collect::<Vec<_>>() {
             self.client_closes(id);
         }
         self.plan_in(LOOK_EVERY, Event::Converged);

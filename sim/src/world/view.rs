@@ -191,6 +191,6 @@ impl World {
     #[must_use]
     pub fn ack_under_way(&self, entity: Entity) -> bool {
         let Entity::Client(client) = entity else { return false };
-        self.network.connections.values().any(|c| c.client == client && c.server_open && c.acks())
+        self.network.connections.of(client).any(|(_, c)| c.server_open && c.acks())
     }
 }

@@ -114,8 +114,9 @@ impl World {
     fn saw_snapshot(&mut self, spool: &Spool) {
         let unseen = |xid: Xid| !spool.snapshot.sees(xid);
         let recorded = self.postgres.unrecorded_below(Lsn(u64::MAX)).map_or(Lsn(u64::MAX), |commit| commit.commit_lsn);
-        let all = self.postgres.commits();
-        let seam = all.iter().filter(|commit| commit.commit_lsn < spool.fence && unseen(commit.xid));
+        // All that history holds before its start it sees.
+        let commits = self.postgres.commits_after(spool.start.position.commit_lsn).iter();
+        let seam = commits.filter(|commit| commit.commit_lsn < spool.fence && unseen(commit.xid));
         let (mut beyond, mut past, mut decoded) = (false, false, false);
         for commit in seam {
             past |= beyond && commit.xid < spool.snapshot.xmax;
@@ -193,20 +194,24 @@ impl World {
     /// A frame of a client reaches the server.
     pub(super) fn saw_frame(&mut self, id: u64, message: &ClientMessage) {
         let ClientMessage::Ack { .. } = message else { return };
-        let Some((client, hub)) = self.network.connections.get(&id).map(|c| (c.client, c.hub)) else { return };
+        let Some((client, hub)) = self.network.connections.get(id).map(|c| (c.client, c.hub)) else { return };
         if self.hubs[hub as usize].machine.as_ref().is_none_or(|machine| machine.head().is_none()) {
             self.hit(Probe::EarlyAck);
         }
-        let newer = self.network.connections.range(id + 1..).any(|(_, c)| c.client == client && c.server_open);
-        if newer {
+        if self.has_newer(client, id) {
             self.hit(Probe::AckFromOldSocket);
         }
     }
 
+    /// Whether the server holds a newer connection of a client.
+    fn has_newer(&self, client: u8, id: u64) -> bool {
+        self.network.connections.of(client).any(|(other, connection)| other > id && connection.server_open)
+    }
+
     /// The server hears that a connection has ended.
     pub(super) fn saw_close(&mut self, id: u64) {
-        let Some(client) = self.network.connections.get(&id).map(|c| c.client) else { return };
-        if self.network.connections.range(id + 1..).any(|(_, c)| c.client == client && c.server_open) {
+        let Some(client) = self.network.connections.get(id).map(|c| c.client) else { return };
+        if self.has_newer(client, id) {
             self.hit(Probe::LateClose);
         }
     }
@@ -290,7 +295,7 @@ impl World {
 
     /// A client is about to start.
     pub(super) fn saw_start(&mut self, client: u8) {
-        if self.network.connections.values().any(|c| c.client == client && c.server_open) {
+        if self.network.connections.of(client).any(|(_, connection)| connection.server_open) {
             self.hit(Probe::StartedAgainAtOnce);
         }
     }
