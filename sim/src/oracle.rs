@@ -13,7 +13,7 @@ mod watch;
 
 pub use as_sent::as_sent;
 pub use follows::follows;
-pub use naive::Naive;
+pub use naive::{Naive, Replayed, replay};
 pub use registry::RegistryBefore;
 pub use replica::Holding;
 pub use session::{Sent, of_session};

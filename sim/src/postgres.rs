@@ -38,13 +38,13 @@ pub use writes::{Write, WriteError};
 use application::Transaction;
 use dormouse_core::fault::Failure;
 use dormouse_core::position::Lsn;
+use dormouse_core::sorted::Sorted;
 use dormouse_core::xid::Xid;
 use history::History;
 use lease::EraRow;
 use registry::Registry;
 use slot::{Slot, Stream};
 use snapshot::Spools;
-use std::collections::BTreeMap;
 use tables::Table;
 use wal::Wal;
 use xids::Xids;
@@ -114,7 +114,7 @@ pub struct Postgres {
     wal: Wal,
     xids: Xids,
     tables: Vec<Table>,
-    transactions: BTreeMap<TxId, Transaction>,
+    transactions: Sorted<TxId, Transaction>,
     transactions_begun: u64,
     slot: Option<Slot>,
     stream: Option<Stream>,
@@ -149,7 +149,7 @@ impl Postgres {
             wal: Wal::new(config.first_lsn),
             xids: Xids::new(config.first_xid),
             tables: (0..config.tables).map(|n| Table::new(n, &config)).collect(),
-            transactions: BTreeMap::new(),
+            transactions: Sorted::default(),
             transactions_begun: 0,
             slot: None,
             stream: None,

@@ -38,17 +38,19 @@ impl Naive {
         Self { handed: vec![Handed::default(); plan.clients().into()] }
     }
 
-    /// A client shows these tables.
+    /// A client shows these tables, and this is the log of its scope at the place where it stands.
     ///
     /// # Errors
-    /// When that is not what the log leads to at this place.
-    pub fn shown(&self, postgres: &Postgres, scope: &Scope, at: &Waypoint, tables: &Tables) -> Checked {
+    /// When that is not what the log leads to.
+    pub fn shown(postgres: &Postgres, log: &Replayed<'_>, scope: &Scope, at: &Waypoint, tables: &Tables) -> Checked {
         let shown = rows_of(tables);
-        let (mut rows, later, before) = replay(postgres, scope, at.position.commit_lsn);
+        let (mut difference, mut rows) = (difference(&shown, &log.rows), Rows::new());
+        if difference.is_some() {
+            rows.clone_from(&log.rows);
+        }
         // An alteration that follows the commit may or may not be seen yet.
         let mut states = 0;
-        let mut difference = difference(&shown, &rows);
-        for alteration in &later {
+        for alteration in &log.later {
             if difference.is_none() {
                 break;
             }
@@ -57,7 +59,7 @@ impl Naive {
             difference = self::difference(&shown, &rows);
         }
         let Some(difference) = difference else { return Ok(()) };
-        let altered = before + states;
+        let altered = log.before + states;
         if altered > 0 && postgres.noted_at(at).is_none_or(|noted| noted < altered) {
             return Ok(()); // Nobody knows of the alteration yet; everything will be sent again.
         }
@@ -69,7 +71,7 @@ impl Naive {
     /// # Errors
     /// When they do not: then the model itself is wrong.
     pub fn model(&self, postgres: &Postgres) -> Checked {
-        let (mut rows, later, _) = replay(postgres, &Scope::All, Lsn(u64::MAX));
+        let Replayed { mut rows, later, .. } = replay(postgres, &Scope::All, Lsn(u64::MAX));
         later.iter().for_each(|alteration| alter(&mut rows, alteration, &Scope::All));
         let mut held = Rows::new();
         for table in (0..postgres.tables()).filter(|table| postgres.is_published(*table)) {
@@ -144,8 +146,19 @@ impl Naive {
     }
 }
 
-/// What the log leads to at a place; the alterations that follow its last commit; and how many stand before that.
-fn replay<'a>(postgres: &'a Postgres, scope: &Scope, through: Lsn) -> (Rows<'a>, Vec<&'a Alteration>, u32) {
+/// What the log leads to at a place.
+#[derive(Debug)]
+pub struct Replayed<'a> {
+    rows: Rows<'a>,
+    /// The alterations that follow its last commit.
+    later: Vec<&'a Alteration>,
+    /// How many stand before that.
+    before: u32,
+}
+
+/// What the log leads to after the commit at this place, for whoever has this scope.
+#[must_use]
+pub fn replay<'a>(postgres: &'a Postgres, scope: &Scope, through: Lsn) -> Replayed<'a> {
     let mut rows = Rows::new();
     let mut alterations = postgres.alterations().iter().peekable();
     let (mut before, mut commits) = (0, 0);
@@ -164,7 +177,7 @@ fn replay<'a>(postgres: &'a Postgres, scope: &Scope, through: Lsn) -> (Rows<'a>,
         alter(&mut rows, alteration, scope);
     }
     let later = alterations.take_while(|(before, _)| *before == commits).map(|(_, alteration)| alteration);
-    (rows, later.collect(), before)
+    Replayed { rows, later: later.collect(), before }
 }
 
 fn carry_out<'a>(rows: &mut Rows<'a>, relation: &'a Relation, change: &'a Change) {
@@ -293,25 +306,27 @@ mod tests {
         (postgres, store, at)
     }
 
+    fn shown(postgres: &Postgres, at: &Waypoint, store: &MemoryStore) -> Checked {
+        let log = replay(postgres, &Scope::All, at.position.commit_lsn);
+        Naive::shown(postgres, &log, &Scope::All, at, store.tables())
+    }
+
     #[test]
     fn what_the_log_leads_to_is_right_and_the_model_agrees() {
         let (postgres, store, at) = copied();
         assert_eq!(naive().model(&postgres), Ok(()));
-        assert_eq!(naive().shown(&postgres, &Scope::All, &at, store.tables()), Ok(()));
+        assert_eq!(shown(&postgres, &at, &store), Ok(()));
     }
 
     #[test]
     fn a_row_too_few_or_at_another_place_is_wrong() {
         let (mut postgres, store, at) = copied();
         let none = MemoryStore::new();
-        let (promise, oracle, _) = naive().shown(&postgres, &Scope::All, &at, none.tables()).expect_err("no rows");
+        let (promise, oracle, _) = shown(&postgres, &at, &none).expect_err("no rows");
         assert_eq!((promise, oracle), (Promise::Complete, "naive"));
         let deleted = postgres.run(Timestamp::ZERO, &[Write::Delete { table: 0, key: 3 }]).expect("it deletes");
         let later = Waypoint { position: Position::after(deleted.commit_lsn), ..at };
-        assert!(
-            naive().shown(&postgres, &Scope::All, &later, store.tables()).is_err(),
-            "the old rows at a later place"
-        );
-        assert_eq!(naive().shown(&postgres, &Scope::All, &at, store.tables()), Ok(()), "and still right at theirs");
+        assert!(shown(&postgres, &later, &store).is_err(), "the old rows at a later place");
+        assert_eq!(shown(&postgres, &at, &store), Ok(()), "and still right at theirs");
     }
 }

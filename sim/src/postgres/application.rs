@@ -6,9 +6,10 @@ use super::writes::Write;
 use dormouse_core::position::{CommitTime, Lsn};
 use dormouse_core::rng::mix;
 use dormouse_core::row::Row;
+use dormouse_core::sorted::Sorted;
 use dormouse_core::time::Timestamp;
 use dormouse_core::xid::{Snapshot, Xid};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// Names a transaction of the application, before and after it has an xid. Never used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -33,7 +34,7 @@ pub(super) struct Transaction {
     pub(super) changes: Vec<Decoded>,
     publishes: bool,
     pub(super) truncated: BTreeSet<usize>,
-    pub(super) rows: BTreeMap<(usize, u64), Option<Row>>,
+    pub(super) rows: Sorted<(usize, u64), Option<Row>>,
     pub(super) delta: Sums,
     pub(super) touched: [bool; TABLES_MAX],
 }

@@ -7,6 +7,7 @@ use dormouse_core::change::{Column, Relation};
 use dormouse_core::limits::VALUE_BYTES_MAX;
 use dormouse_core::rng::mix;
 use dormouse_core::row::{Row, RowBuilder, Value};
+use dormouse_core::sorted::Sorted;
 use dormouse_core::source::{Fingerprints, TableFingerprint};
 use dormouse_core::sum::row_hash;
 use dormouse_core::xid::Xid;
@@ -52,7 +53,7 @@ pub(super) struct Table {
     /// What a new snapshot sees, by key.
     pub(super) rows: BTreeMap<u64, Row>,
     /// Rows written by transactions that are not visible yet.
-    pub(super) locks: BTreeMap<u64, TxId>,
+    pub(super) locks: Sorted<u64, TxId>,
     /// Who wrote to it and is not visible yet.
     pub(super) writers: BTreeSet<TxId>,
     /// Who truncated it and is not visible yet.
@@ -87,7 +88,7 @@ impl Table {
             rewritten: 0,
             relation: Arc::new(Relation::new("public", format!("t{n}"), columns)),
             rows: BTreeMap::new(),
-            locks: BTreeMap::new(),
+            locks: Sorted::default(),
             writers: BTreeSet::new(),
             exclusive: None,
             readers: 0,

@@ -233,7 +233,7 @@ fn current_row<'a>(transaction: &'a Transaction, table: &'a Table, n: usize, key
 
 /// All rows of a table as a transaction sees them.
 fn current_rows<'a>(transaction: &'a Transaction, table: &'a Table, n: usize) -> impl Iterator<Item = &'a Row> {
-    let own = transaction.rows.range((n, 0)..=(n, u64::MAX)).filter_map(|(_, row)| row.as_ref());
+    let own = transaction.rows.iter().filter(move |((table, _), _)| *table == n).filter_map(|(_, row)| row.as_ref());
     let truncated = transaction.truncated.contains(&n);
     let others = table.rows.iter().filter(move |(key, _)| !truncated && !transaction.rows.contains_key(&(n, **key)));
     own.chain(others.map(|(_, row)| row))

@@ -1,27 +1,27 @@
 //! Transaction ids and snapshots.
 
 use dormouse_core::xid::{Snapshot, Xid};
-use std::collections::BTreeSet;
 
 /// Who runs, as `pg_current_snapshot()` sees it.
 #[derive(Debug, Clone)]
 pub(super) struct Xids {
     next: u64,
     latest_completed: u64,
-    running: BTreeSet<Xid>,
+    /// Ascending.
+    running: Vec<Xid>,
 }
 
 impl Xids {
     pub(super) fn new(first: Xid) -> Self {
         let next = normal(first.0.max(3));
-        Self { next, latest_completed: next - 1, running: BTreeSet::new() }
+        Self { next, latest_completed: next - 1, running: Vec::new() }
     }
 
     /// A new id, running until it is completed.
     pub(super) fn allot(&mut self) -> Xid {
         let xid = Xid(self.next);
         self.next = normal(self.next + 1);
-        self.running.insert(xid);
+        self.running.push(xid);
         xid
     }
 
@@ -37,14 +37,14 @@ impl Xids {
 
     /// It has ended, visibly or by an abort.
     pub(super) fn complete(&mut self, xid: Xid) {
-        self.running.remove(&xid);
+        self.running.retain(|other| *other != xid);
         self.latest_completed = self.latest_completed.max(xid.0);
     }
 
     /// What a statement sees now. As in Postgres, xmax follows the latest id that *ended*: younger ones that run are at or above it.
     pub(super) fn snapshot(&self) -> Snapshot {
         let xmax = Xid(normal(self.latest_completed + 1));
-        let running: Vec<_> = self.running.range(..xmax).copied().collect();
+        let running: Vec<_> = self.running.iter().copied().take_while(|xid| *xid < xmax).collect();
         Snapshot { xmin: running.first().copied().unwrap_or(xmax), xmax, running }
     }
 }

@@ -16,9 +16,9 @@ use dormouse_core::machine::{BrokenInvariant, Machine};
 use dormouse_core::position::Position;
 use dormouse_core::safeguard::Safeguard;
 use dormouse_core::session::SessionId;
+use dormouse_core::sorted::Sorted;
 use dormouse_core::time::Timestamp;
 use dormouse_core::wire::ServerMessage;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ pub(super) struct HubHost {
     pub(super) life: u64,
     pub(super) born: Timestamp,
     /// Reads of history under way, by number, and when each was asked for.
-    pub(super) reads: BTreeMap<u64, Timestamp>,
+    pub(super) reads: Sorted<u64, Timestamp>,
     /// When it last told a session that everything comes again.
     pub(super) resynced: Timestamp,
     /// Where history ended when it was dropped.
