@@ -102,6 +102,26 @@ async fn columns_change_between_two_changes() {
     site.verify().await;
 }
 
+/// Postgres 14 and 15 tell no stream of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_schema_is_renamed() {
+    let site =
+        Site::start("create schema app; create table app.item (id int primary key); insert into app.item values (1)")
+            .await;
+    let client = site.live_client("a").await;
+    site.execute("insert into app.item values (2)").await;
+    holds(&client, "app.item", &["1", "2"]).await;
+    site.execute("alter schema app rename to shop; insert into shop.item values (3)").await;
+    holds(&client, "shop.item", &["1", "2", "3"]).await;
+    client.wait_until_live().await.expect("live");
+    site.execute("insert into shop.item values (4)").await;
+    holds(&client, "shop.item", &["1", "2", "3", "4"]).await;
+    site.execute("delete from shop.item where id = 1").await;
+    holds(&client, "shop.item", &["2", "3", "4"]).await;
+    assert!(client.read(|store: &MemoryStore| store.table("app.item").is_none()));
+    site.verify().await;
+}
+
 /// Between two looks at the tables, and in the stream: whoever looks only then finds what was noted.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_column_that_comes_and_goes_between_two_looks_is_noticed() {

@@ -17,6 +17,7 @@ mod judge;
 mod lease;
 mod lineage;
 mod migrate;
+mod names;
 mod pool;
 mod progress;
 mod prune;
@@ -74,6 +75,7 @@ struct Inner {
     lineage: Arc<lineage::Lineage>,
     appender: append::Appender,
     relations: history::Relations,
+    names: names::Latest,
     spools: spool::Spools,
     epochs: Gather<TakeEpoch, EpochTaken>,
     judgements: Gather<JudgePosition, Judged>,
@@ -107,6 +109,7 @@ impl Database {
             lineage,
             appender: append::Appender::default(),
             relations: history::Relations::default(),
+            names: names::Latest::default(),
             spools,
             epochs: Gather::default(),
             judgements: Gather::default(),

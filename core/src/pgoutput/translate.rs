@@ -41,6 +41,11 @@ impl Translator {
         self.keys.insert(oid, columns);
     }
 
+    /// The tables that the stream has told of, by oid, each as it was told last; those of our own schema are left out.
+    pub fn tables(&self) -> impl Iterator<Item = (u32, &Arc<Relation>)> {
+        self.relations.iter().filter_map(|(oid, relation)| Some((*oid, relation.as_ref()?)))
+    }
+
     /// Translates one message, adding what it says to `out`.
     ///
     /// # Errors

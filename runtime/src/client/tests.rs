@@ -113,6 +113,45 @@ fn options(port: u16) -> Options {
     options.with_credential(Some("secret".into()))
 }
 
+/// However much is on its way in when it ends, its last words go out.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_is_forgotten_amid_a_flood_says_so() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let client = Client::connect(options(listener.local_addr().expect("bound").port()), MemoryStore::default());
+    let mut socket = Socket::accept(&listener).await;
+    socket.welcome(at(10), None).await;
+    backfill(&mut socket).await;
+    client.wait_for(|status| status.shown.is_some()).await.expect("it syncs");
+    let (mut sending, mut hearing) = socket.0.split();
+    let store = client.store();
+    let busy = std::thread::spawn(move || {
+        let _held = store.lock();
+        std::thread::sleep(Duration::from_millis(500));
+    });
+    let flood = tokio::spawn(async move {
+        for n in 10..500 {
+            let message = encode_server(&ServerMessage::Page(page(n, n + 1, "1")));
+            let _ = sending.send(Message::text(message)).await;
+        }
+        sending
+    });
+    let heard = tokio::spawn(async move {
+        while let Some(Ok(message)) = hearing.next().await {
+            if let Message::Text(text) = message
+                && decode_client(&text) == Ok(ClientMessage::Bye)
+            {
+                return true;
+            }
+        }
+        false
+    });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    client.forget().await;
+    busy.join().expect("no defect");
+    assert!(heard.await.expect("no defect"), "the server is told to forget it");
+    flood.await.expect("no defect");
+}
+
 #[tokio::test]
 async fn a_replica_syncs_loses_its_connection_and_goes_on() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");

@@ -42,6 +42,21 @@ const MEMBERSHIP: &str = "(select (b.oid::bigint + coalesce((select sum(m.oid::b
              and e.refclassid = 'pg_publication'::regclass and e.refobjid = b.oid) m), 0))::bigint \
      from pg_publication b where b.pubname = $1)";
 
+/// Of the types that the values of column type `t` hold within, beyond what is looked at directly: an enum's labels, a composite's
+/// attributes, at any depth of domains, arrays, composites and ranges. No built-in type holds another's.
+const WITHIN: &str = "case when t.oid >= 16384 then ( \
+     with recursive held (oid) as (select t.oid union select d.oid from held join pg_type x on x.oid = held.oid \
+       cross join lateral (select x.typelem union all select x.typbasetype \
+         union all select r.rngsubtype from pg_range r where x.oid in (r.rngtypid, r.rngmultitypid) \
+         union all select f.atttypid from pg_attribute f \
+           where f.attrelid = x.typrelid and x.typrelid <> 0 and f.attnum > 0 and not f.attisdropped) d (oid) where d.oid >= 16384) \
+     select string_agg(format(' within %s [%s] (%s)', h.oid, h.labels, h.attributes), '' order by h.oid) from ( \
+       select x.oid, case when x.oid not in (t.oid, t.typelem, t.typbasetype) then \
+           (select string_agg(e.enumlabel, ',' order by e.enumsortorder) from pg_enum e where e.enumtypid = x.oid) end as labels, \
+         case when x.oid <> t.oid then (select string_agg(f.attname || ' ' || f.atttypid, ',' order by f.attnum) from pg_attribute f \
+           where f.attrelid = x.typrelid and x.typrelid <> 0 and f.attnum > 0 and not f.attisdropped) end as attributes \
+       from held join pg_type x using (oid)) h where h.labels is not null or h.attributes is not null) end";
+
 /// Of a type: an enum's labels, a composite's attributes; of a column: the value that rows from before it was added have.
 fn sql() -> String {
     format!(
@@ -57,6 +72,7 @@ fn sql() -> String {
                || coalesce((select format(' of (%s)', string_agg(f.attname || ' ' || f.atttypid, ',' order by f.attnum)) \
                   from pg_attribute f where f.attrelid = t.typrelid and t.typrelid <> 0 and f.attnum > 0 and not f.attisdropped \
                   having count(*) > 0), '') \
+               || coalesce({WITHIN}, '') \
                || case when a.atthasmissing then ' missing ' || a.attmissingval::text else '' end \
                || case when {SENT} then '' else ' unsent' end order by a.attnum), '{{}}') as texts, \
              coalesce(array_agg(a.attname || ' = ' || pg_get_expr(d.adbin, d.adrelid) order by a.attnum) \

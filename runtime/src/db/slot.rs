@@ -39,6 +39,7 @@ impl Database {
         let evidence = catalogue::evidence(&row, 0);
         let slot = self.slot().await?;
         let fingerprints = fingerprint::read(&client, &self.publication()).await?;
+        self.note_names(&client, &fingerprints).await?;
         if fingerprints.is_empty() {
             tracing::warn!("no table is published: nothing will be synced until there is one with a key");
         }
@@ -55,7 +56,9 @@ impl Database {
         }
         self.ensure_publication().await?;
         let client = self.control().get().await?;
-        fingerprint::read(&client, &self.publication()).await.map(Fenced::Done)
+        let fingerprints = fingerprint::read(&client, &self.publication()).await?;
+        self.note_names(&client, &fingerprints).await?;
+        Ok(Fenced::Done(fingerprints))
     }
 
     /// Answers [`CreateSlot`]. It waits for every transaction that runs now, and so holds no lock and no transaction itself.

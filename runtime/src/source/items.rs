@@ -4,17 +4,27 @@ use crate::db::Database;
 use bytes::Bytes;
 use dormouse_core::change::{Change, RelationId};
 use dormouse_core::fault::Failure;
+use dormouse_core::history::ReadHead;
 use dormouse_core::pgoutput::Translator;
+use dormouse_core::position::Lsn;
 use dormouse_core::replication::ReadSource;
 use dormouse_core::row::{Row, Value};
 use dormouse_core::source::SourceItem;
 use std::collections::BTreeSet;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How long it is waited for what was told to be recorded, and how often that is looked at.
+const RECORDING_MAX: Duration = Duration::from_secs(30);
+const RECORDING_PAUSE: Duration = Duration::from_millis(20);
 
 /// Translates the messages of one decoding, and gathers the items until they are taken.
 pub(super) struct Items {
     translator: Translator,
     /// Tables without a key, whose rows no replica could tell apart.
     keyless: BTreeSet<RelationId>,
+    /// The look at the tables with whose names those of this decoding were compared last.
+    compared: u64,
     value_bytes_max: usize,
     items: Vec<SourceItem>,
     changes: usize,
@@ -27,6 +37,7 @@ impl Items {
         Self {
             translator: Translator::default(),
             keyless: BTreeSet::new(),
+            compared: 0,
             value_bytes_max: database.config().value_bytes_max,
             items: Vec::new(),
             changes: 0,
@@ -47,6 +58,21 @@ impl Items {
     pub(super) fn is_full(&self, q: &ReadSource) -> bool {
         let (changes_max, bytes_max) = (q.changes_max as usize, q.bytes_max as usize);
         self.changes >= changes_max || self.bytes >= bytes_max || self.items.len() >= 4 * changes_max
+    }
+
+    /// Whether this decoding goes on to tell a table by a name that it no longer had when a transaction committed that now begins.
+    /// Another decoding, from here on, would tell the present one.
+    pub(super) fn are_outdated(&mut self, database: &Database, commit_lsn: Lsn) -> bool {
+        let names = database.names();
+        if names.look == self.compared || commit_lsn < names.as_of {
+            return false;
+        }
+        self.compared = names.look;
+        let outdated = self.translator.tables().find(|(oid, relation)| names.contradict(*oid, relation));
+        if let Some((oid, relation)) = outdated {
+            tracing::info!(oid, table = relation.full_name(), "a table is told by a name that it no longer has");
+        }
+        outdated.is_some()
     }
 
     /// Takes what was gathered.
@@ -96,6 +122,20 @@ impl Items {
             SourceItem::Change(change) => !keyless.contains(&change.relation()),
             SourceItem::Begin { .. } | SourceItem::Commit { .. } | SourceItem::Keepalive { .. } => true,
         }));
+    }
+}
+
+/// Waits until history holds all that was told through here: then what follows can be decoded anew without coming upon it again.
+pub(super) async fn recorded(database: &Database, through: Lsn) -> Result<(), Failure> {
+    let deadline = Instant::now() + RECORDING_MAX;
+    loop {
+        if database.read_head(ReadHead).await?.covered >= through {
+            return Ok(());
+        }
+        if Instant::now() >= deadline {
+            return Err(Failure::Unavailable("what a table was told under its old name is not recorded yet".into()));
+        }
+        tokio::time::sleep(RECORDING_PAUSE).await;
     }
 }
 

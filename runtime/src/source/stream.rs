@@ -1,6 +1,6 @@
 //! The source that streams `pgoutput` over a replication connection.
 
-use super::items::Items;
+use super::items::{self, Items};
 use super::trouble::{self, Undecodable, sqlstate};
 use super::{Source, relay};
 use crate::db::{APPLICATION_NAME, Database, SESSION_OPTIONS, Target};
@@ -47,6 +47,8 @@ pub struct StreamSource {
     /// Ends the open stream, and a read that waits in it.
     closing: Mutex<CancellationToken>,
     confirmed: AtomicU64,
+    /// All through here is in history, though the slot may not be confirmed so far: the next stream begins no earlier.
+    recorded: AtomicU64,
     confirming: Notify,
     undecodable: Undecodable,
 }
@@ -58,6 +60,12 @@ struct Open {
     _sentinel: tokio_postgres::Client,
     items: Items,
     undecoded: Option<Bytes>,
+    /// Where the last transaction ends that was taken with changes.
+    told: Lsn,
+    /// Changes were taken whose transaction has not ended.
+    tells: bool,
+    /// The names that it tells are of the past: it ends once what was told is recorded.
+    is_outdated: bool,
 }
 
 impl std::fmt::Debug for StreamSource {
@@ -75,6 +83,7 @@ impl StreamSource {
             open: Arc::default(),
             closing: Mutex::default(),
             confirmed: AtomicU64::new(0),
+            recorded: AtomicU64::new(0),
             confirming: Notify::new(),
             undecodable: Undecodable::default(),
         }
@@ -140,6 +149,11 @@ impl StreamSource {
     async fn fill(&self, open: &mut Open, q: &ReadSource) -> Result<(), Failure> {
         let closing = self.closing();
         while open.items.is_empty() {
+            if open.is_outdated {
+                items::recorded(&self.database, open.told).await?;
+                self.recorded.fetch_max(open.told.0, Ordering::AcqRel);
+                return Err(Failure::Unavailable("a table's schema was renamed: the stream is begun anew".into()));
+            }
             if open.undecoded.is_some() {
                 self.decode(open).await?;
                 continue;
@@ -151,15 +165,15 @@ impl StreamSource {
                 () = closing.cancelled() => return Err(Failure::Unavailable("the stream was closed".into())),
             };
             let event = event.map_err(|_| Failure::Unavailable("the stream fell silent".into()))?;
-            open.take(event)?;
+            open.take(event, &self.database)?;
         }
-        while !open.items.is_full(q) {
+        while !open.items.is_full(q) && !open.is_outdated {
             if open.undecoded.is_some() {
                 self.decode(open).await?;
                 continue;
             }
             let Some(event) = open.client.recv().now_or_never() else { break };
-            open.take(event)?;
+            open.take(event, &self.database)?;
         }
         Ok(())
     }
@@ -204,10 +218,20 @@ impl Source for StreamSource {
         let closing = CancellationToken::new();
         *self.closing.lock().unwrap_or_else(PoisonError::into_inner) = closing.clone();
         self.confirmed.store(0, Ordering::Release);
-        let client = self.connect(q.from).await?;
+        let from = q.from.max(Lsn(self.recorded.load(Ordering::Acquire)));
+        let client = self.connect(from).await?;
         let sentinel = self.post_sentinel(closing.clone()).await?;
-        tracing::debug!(from = %q.from, "the stream is open");
-        *open = Some(Open { client, closing, _sentinel: sentinel, items: Items::new(&self.database), undecoded: None });
+        tracing::debug!(%from, "the stream is open");
+        *open = Some(Open {
+            client,
+            closing,
+            _sentinel: sentinel,
+            items: Items::new(&self.database),
+            undecoded: None,
+            told: Lsn::ZERO,
+            tells: false,
+            is_outdated: false,
+        });
         Ok(())
     }
 
@@ -217,6 +241,7 @@ impl Source for StreamSource {
         match self.fill(open, &q).await {
             Ok(()) => {
                 let items = open.items.take();
+                open.note_told(&items);
                 if items.iter().any(|item| matches!(item, SourceItem::Commit { .. })) {
                     self.undecodable.decoded();
                 }
@@ -245,9 +270,16 @@ impl Source for StreamSource {
 }
 
 impl Open {
-    fn take(&mut self, event: Result<Option<ReplicationEvent>, PgWireError>) -> Result<(), Failure> {
+    fn take(
+        &mut self,
+        event: Result<Option<ReplicationEvent>, PgWireError>,
+        database: &Database,
+    ) -> Result<(), Failure> {
         let event = event.map_err(|why| failure(&why))?;
         match event.ok_or_else(|| Failure::Unavailable("the server ended the stream".into()))? {
+            ReplicationEvent::Begin { final_lsn, .. } if self.items.are_outdated(database, Lsn(final_lsn.0)) => {
+                self.is_outdated = true;
+            }
             ReplicationEvent::Begin { final_lsn, xid, commit_time_micros } => self.items.push(SourceItem::Begin {
                 commit_lsn: Lsn(final_lsn.0),
                 committed_at: CommitTime(commit_time_micros.saturating_add(EPOCH_2000_US)),
@@ -264,6 +296,17 @@ impl Open {
             ReplicationEvent::Message { .. } | ReplicationEvent::StoppedAt { .. } => {}
         }
         Ok(())
+    }
+
+    /// These go to whoever records them.
+    fn note_told(&mut self, items: &[SourceItem]) {
+        for item in items {
+            match item {
+                SourceItem::Change(_) => self.tells = true,
+                SourceItem::Commit { end_lsn } if std::mem::take(&mut self.tells) => self.told = *end_lsn,
+                _ => {}
+            }
+        }
     }
 }
 

@@ -68,6 +68,25 @@ fn positions_are_saved_in_batches_and_again_after_trouble() {
 }
 
 #[test]
+fn what_failed_to_be_stored_does_not_outlive_that_everything_comes_again() {
+    let mut s = script();
+    s.live(1, "ann", 0x10).announced(0x10, &[0x20], 0x21).acks(1, 0x20).pass(Duration::from_secs(1));
+    let ask = s.saves.pop_front().expect("the place is being stored");
+    s.schema = SchemaVersion(s.schema.0 + 1);
+    s.announced(0x20, &[0x30], 0x31);
+    s.feed(Input::PositionsSaved(answer(ask, Err(Failure::Unavailable("away".into())))));
+    let mut stored = Vec::new();
+    for _ in 0..5 {
+        s.pass(Duration::from_secs(1));
+        while let Some(ask) = s.saves.pop_front() {
+            stored.extend(ask.question.entries.iter().map(|(_, _, position)| *position));
+            s.feed(Input::PositionsSaved(answer(ask, Ok(()))));
+        }
+    }
+    assert_eq!(stored, [None]);
+}
+
+#[test]
 fn draining_says_so_to_everybody() {
     let mut s = script();
     s.live(1, "ann", 0x10).opened(2).announced(0x10, &[0x20], 0x21).acks(1, 0x20).quietly();

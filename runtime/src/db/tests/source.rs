@@ -84,6 +84,33 @@ async fn silent_changes_of_the_schema_show_in_the_fingerprints() {
     }
 }
 
+/// The text of a value changes with what stands deep within its type.
+#[tokio::test]
+async fn types_within_types_show_in_the_fingerprints() {
+    let schema = "create type mood as enum ('sad', 'ok'); create type pair as (a int, feels mood); create domain many as pair[]; \
+         create domain calm as mood; create domain calmer as calm; create type span as range (subtype = mood); \
+         create table t (id int primary key, one pair, several pair[], lots many, c calmer, s span, r span_multirange)";
+    for (column, change) in [
+        ("several", "alter type pair add attribute b int"),
+        ("lots", "alter type pair add attribute b int"),
+        ("one", "alter type mood rename value 'ok' to 'fine'"),
+        ("several", "alter type mood rename value 'ok' to 'fine'"),
+        ("lots", "alter type mood rename value 'ok' to 'fine'"),
+        ("c", "alter type mood rename value 'ok' to 'fine'"),
+        ("s", "alter type mood rename value 'ok' to 'fine'"),
+        ("r", "alter type mood rename value 'ok' to 'fine'"),
+    ] {
+        let world = World::new(schema).await;
+        let others = ["one", "several", "lots", "c", "s", "r"].into_iter().filter(|other| *other != column);
+        let drop: Vec<_> = others.map(|other| format!("drop column {other}")).collect();
+        world.sql(&format!("alter table t {}", drop.join(", "))).await;
+        let before = inspect(&world).await;
+        world.sql(change).await;
+        let why = alters_existing_rows(&before, &inspect(&world).await);
+        assert!(why.is_some(), "{column}: {change}");
+    }
+}
+
 #[tokio::test]
 async fn selections_are_honoured_and_unfit_publications_refused() {
     let select = |selection| move |config: crate::db::Config| config.with_selection(selection);
@@ -289,6 +316,40 @@ async fn a_slot_without_its_publication_is_made_anew() {
     let token = world.token().await;
     let source = done(world.database.inspect_source(InspectSource { token }).await.expect("answers"));
     assert!(!source.slot.expect("a slot").usable);
+}
+
+/// Postgres 14 and 15 tell no stream that a schema was renamed.
+#[tokio::test]
+async fn the_stream_tells_a_table_by_the_name_that_its_schema_was_given() {
+    tells_a_table_by_the_name_that_its_schema_was_given::<StreamSource>(true).await;
+}
+
+#[tokio::test]
+async fn polling_tells_a_table_by_the_name_that_its_schema_was_given() {
+    tells_a_table_by_the_name_that_its_schema_was_given::<PollSource>(false).await;
+}
+
+/// A stream ends for it, where Postgres tells it nothing; a poller peeks once more.
+async fn tells_a_table_by_the_name_that_its_schema_was_given<S: UnderTest>(may_end: bool) {
+    let world = World::new("create schema app; create table app.item (id int primary key)").await;
+    let mut replicator = world.replicator::<S>().await;
+    let token = replicator.token;
+    world.sql("insert into app.item values (1)").await;
+    let before = replicator.catch_up().await;
+    world.sql("alter schema app rename to shop").await;
+    done(world.database.inspect_tables(InspectTables { token }).await.expect("answers"));
+    world.sql("insert into shop.item values (2)").await;
+    let version = world.text("select current_setting('server_version_num')").await;
+    if may_end && version.as_str() < "160000" {
+        let read = async || replicator.stream.read(ReadSource { changes_max: 100, bytes_max: 1 << 20 }).await;
+        while let Ok(items) = tokio::time::timeout(20 * SECOND, read()).await.expect("in time") {
+            assert!(!items.iter().any(|item| matches!(item, SourceItem::Change(_))), "{items:?}");
+        }
+        replicator.stream.start(StartStream { token, from: Lsn::ZERO }).await.expect("streams");
+    }
+    let after = replicator.catch_up().await;
+    assert_eq!((before.len(), after.len()), (1, 1), "what is recorded is not told again");
+    assert_ne!(after[0].changes[0].relation(), before[0].changes[0].relation());
 }
 
 #[tokio::test]

@@ -103,7 +103,7 @@ impl UnderTest for PollSource {
 /// Streams and records, one page per transaction.
 pub struct Replicator<S> {
     database: Database,
-    token: Token,
+    pub token: Token,
     pub stream: S,
     last: Position,
     head: Head,

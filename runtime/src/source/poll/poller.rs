@@ -4,7 +4,7 @@ use super::session::{Refusal, Rows, Session, failure};
 use super::watch::{Sight, Watch};
 use super::{Config, Shared};
 use crate::db::Database;
-use crate::source::items::Items;
+use crate::source::items::{self, Items};
 use bytes::Bytes;
 use dormouse_core::fault::Failure;
 use dormouse_core::pgoutput::{Message, decode};
@@ -45,6 +45,14 @@ const BUSY_PAUSE: Duration = Duration::from_millis(100);
 const FAREWELL: Duration = Duration::from_millis(500);
 
 pub(super) type Delivery = Result<Vec<SourceItem>, Failure>;
+
+/// How much a peek told.
+struct Told {
+    /// How many messages there were, those told before among them.
+    messages: u64,
+    /// It was given up before its end.
+    cut: bool,
+}
 
 pub(super) struct Poller {
     database: Database,
@@ -170,15 +178,21 @@ impl Poller {
 
     async fn peek(&mut self, sight: Sight) -> Result<(), Failure> {
         let (started, before) = (Instant::now(), self.delivered);
-        let told = self.tell(&sight).await?;
+        let Told { messages, cut } = self.tell(&sight).await?;
         let moved = self.delivered > before;
-        self.backlog = told >= u64::from(self.messages_max.unsigned_abs());
-        self.messages_max = match (self.backlog, moved) {
+        self.backlog = cut || messages >= u64::from(self.messages_max.unsigned_abs());
+        self.messages_max = match (self.backlog, moved || cut) {
             (false, _) => PEEK_FIRST,
             (true, true) => self.messages_max.saturating_mul(2).min(PEEK_MOST).max(self.messages_max),
             // All of it had been told before: only a longer one can come further.
             (true, false) => self.messages_max.saturating_mul(2),
         };
+        if cut {
+            // Or the next peek would come upon the same names again.
+            let (out, told) = (self.out.clone(), self.watch.told());
+            patiently(&out, told, items::recorded(&self.database, self.delivered_end)).await?;
+            self.advance_to(self.delivered_end).await?;
+        }
         if !self.backlog {
             self.hand_over(vec![SourceItem::Keepalive { wal_end: sight.flushed }]).await;
             self.watch.peeked(sight);
@@ -188,12 +202,13 @@ impl Poller {
         Ok(())
     }
 
-    /// Tells what a peek returns and was not told before. Returns how many messages there were.
-    async fn tell(&mut self, sight: &Sight) -> Result<u64, Failure> {
+    /// Tells what a peek returns and was not told before.
+    async fn tell(&mut self, sight: &Sight) -> Result<Told, Failure> {
         let (first, mut rows) = self.open_peek().await?;
         // All is decoded by now: so the slot stood here all the while, and nothing is missing before the first row.
         self.check_slot(self.database.slot_confirmed().await?)?;
-        let (mut items, mut messages, mut skipping) = (Items::new(&self.database), 0, false);
+        let (mut items, mut skipping) = (Items::new(&self.database), false);
+        let mut told = Told { messages: 0, cut: false };
         let (mut first, mut commit_lsn) = (Some(first), Lsn::ZERO);
         loop {
             let row = match first.take() {
@@ -201,12 +216,17 @@ impl Poller {
                 None => self.next(&mut rows).await?,
             };
             let Some(row) = row else { break };
-            messages += 1;
+            told.messages += 1;
             let message = Bytes::copy_from_slice(row.try_get(0).map_err(failure)?);
             match (message.first(), skipping) {
                 (Some(b'B'), _) => {
                     if let Ok(Message::Begin { final_lsn, .. }) = decode(&message) {
                         (commit_lsn, skipping) = (final_lsn, final_lsn <= self.delivered);
+                    }
+                    // The next peek, once what was told is confirmed, tells present names.
+                    if !skipping && items.are_outdated(&self.database, commit_lsn) {
+                        told.cut = true;
+                        break;
                     }
                 }
                 (Some(b'C'), true) => {
@@ -232,8 +252,8 @@ impl Poller {
         if !items.is_empty() {
             self.hand_over(items.take()).await;
         }
-        tracing::trace!(messages, through = %sight.flushed, "peeked");
-        Ok(messages)
+        tracing::trace!(messages = told.messages, through = %sight.flushed, "peeked");
+        Ok(told)
     }
 
     async fn next(&self, rows: &mut Rows) -> Result<Option<Row>, Failure> {
@@ -287,13 +307,21 @@ impl Poller {
         if freed == 0 || !due {
             return Ok(());
         }
-        match self.session.advance(confirmed).await {
+        self.advance_to(confirmed).await?;
+        let pause = (started.elapsed() * ADVANCE_SHARE).clamp(ADVANCE_FIRST, ADVANCE_LAST);
+        self.advance_at = Instant::now() + pause;
+        Ok(())
+    }
+
+    async fn advance_to(&mut self, lsn: Lsn) -> Result<(), Failure> {
+        if lsn <= self.advanced {
+            return Ok(());
+        }
+        match self.session.advance(lsn).await {
             Ok(advanced) => self.advanced = advanced.max(self.advanced),
             Err(Refusal::Busy) => tracing::debug!("the slot is held by another process; its advance is tried again"),
             Err(Refusal::Failed(why)) => return Err(why),
         }
-        let pause = (started.elapsed() * ADVANCE_SHARE).clamp(ADVANCE_FIRST, ADVANCE_LAST);
-        self.advance_at = Instant::now() + pause;
         Ok(())
     }
 }
