@@ -67,8 +67,11 @@ impl Config {
         // Plans are made while history is small and kept while it grows: they had better walk its indices in order.
         let plans = "-c jit=off -c enable_bitmapscan=off";
         let timeouts = "-c statement_timeout=60s -c lock_timeout=5s -c idle_in_transaction_session_timeout=20s";
+        // As our own below: Postgres would else wait for a host that is gone for two hours, with all that its session locks.
+        let keepalives =
+            "-c tcp_keepalives_idle=15 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3 -c tcp_user_timeout=30s";
         config
-            .options(format!("{own}{SESSION_OPTIONS} {plans} {timeouts}"))
+            .options(format!("{own}{SESSION_OPTIONS} {plans} {timeouts} {keepalives}"))
             .application_name(super::APPLICATION_NAME)
             .connect_timeout(Duration::from_secs(5))
             .keepalives_idle(Duration::from_secs(15))

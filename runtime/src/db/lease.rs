@@ -5,7 +5,8 @@ use super::{Database, failure};
 use dormouse_core::fault::Failure;
 use dormouse_core::replication::{Fenced, LeaseTaken, NoteAttempt, ReleaseLease, RenewLease, TakeLease, Token};
 use std::time::Duration;
-use tokio_postgres::{Client, Transaction};
+use tokio_postgres::error::SqlState;
+use tokio_postgres::{Client, Error, Transaction};
 
 /// Counts a taking or a renewal, and keeps how many there had been when the server was started.
 const COUNT: &str = "renewals = renewals + 1, started_at = pg_postmaster_start_time(), renewals_at_start = \
@@ -21,7 +22,16 @@ impl Database {
     /// As every question.
     pub async fn take_lease(&self, q: TakeLease) -> Result<LeaseTaken, Failure> {
         let mut client = self.control().get().await?;
-        let transaction = client.transaction().await.map_err(failure::of)?;
+        match self.try_to_take_lease(&mut client, &q).await {
+            Err(why) if why.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) && end_a_silent_holder(&client).await? => {
+                self.try_to_take_lease(&mut client, &q).await.map_err(failure::of)
+            }
+            taken => taken.map_err(failure::of),
+        }
+    }
+
+    async fn try_to_take_lease(&self, client: &mut Client, q: &TakeLease) -> Result<LeaseTaken, Error> {
+        let transaction = client.transaction().await?;
         // An append of the holder before ends before this lock is given: what is read later is all that it ever wrote.
         let found = transaction
             .query_one(
@@ -30,8 +40,7 @@ impl Database {
              for update",
                 &[&q.holder],
             )
-            .await;
-        let found = found.map_err(failure::of)?;
+            .await?;
         self.inner.lineage.renewed(unsigned(found.get(4)));
         if !found.get::<_, bool>(0) {
             let remaining = Duration::try_from_secs_f64(found.get(3)).unwrap_or_default();
@@ -41,9 +50,8 @@ impl Database {
             "update dormouse.lease set token = token + 1, holder = $1, released = false, {COUNT}, \
              expires_at = clock_timestamp() + $2 * interval '1 microsecond' returning token"
         );
-        let token = transaction.query_one(&take, &[&q.holder, &micros(q.ttl)]).await;
-        let token: i64 = token.map_err(failure::of)?.get(0);
-        transaction.commit().await.map_err(failure::of)?;
+        let token: i64 = transaction.query_one(&take, &[&q.holder, &micros(q.ttl)]).await?.get(0);
+        transaction.commit().await?;
         Ok(LeaseTaken::Taken { token: Token(unsigned(token)), clean: found.get(1) })
     }
 
@@ -95,6 +103,25 @@ impl Database {
         let row = client.query_opt("select from dormouse.lease where token = $1", &[&signed(token.0)]).await;
         Ok(row.map_err(failure::of)?.is_some())
     }
+}
+
+/// Ends the session that keeps the row of an expired lease locked while it waits for its own client. True when there was one.
+///
+/// A process that is suspended in the midst of an append, or whose host is gone, would keep it for ever: a COPY that waits for
+/// rows heeds no `statement_timeout`. What it has appended so far was never committed.
+async fn end_a_silent_holder(client: &Client) -> Result<bool, Failure> {
+    let end = "select a.pid, pg_terminate_backend(a.pid, 2000) \
+         from dormouse.lease l \
+         join pg_locks k on k.locktype = 'transactionid' and k.transactionid = l.xmax and k.mode = 'ExclusiveLock' and k.granted \
+         join pg_stat_activity a using (pid) \
+         where (l.released or l.expires_at < clock_timestamp()) and a.wait_event = 'ClientRead' \
+         and a.query_start < clock_timestamp() - interval '4 seconds'";
+    let ended = client.query_opt(end, &[]).await.map_err(failure::of)?;
+    if let Some(row) = &ended {
+        let pid: i32 = row.get(0);
+        tracing::warn!(pid, "a session that was silent in the midst of an append kept the expired lease: it was ended");
+    }
+    Ok(ended.is_some_and(|row| row.get(1)))
 }
 
 /// Who holds the lease now, and for how many more seconds unless it is renewed; none when it is free.

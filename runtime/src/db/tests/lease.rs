@@ -28,6 +28,39 @@ async fn one_holder_at_a_time_and_tokens_grow() {
     assert_eq!(take("a", SECOND).await, Ok(LeaseTaken::Taken { token: Token(4), clean: true }));
 }
 
+/// A process that was suspended in the midst of an append does not keep the lease; one whose append is only slow does.
+#[tokio::test]
+async fn a_silent_holder_is_ended_and_a_slow_one_is_waited_for() {
+    let world = World::new("").await;
+    let db = &world.database;
+    let take = async || db.take_lease(TakeLease { holder: "next".into(), ttl: SECOND / 1_000 }).await;
+    for (work, silent) in [("copy dormouse.change_history from stdin", true), ("select pg_sleep(7)", false)] {
+        let before = done_token(&take().await);
+        tokio::time::sleep(SECOND / 20).await;
+        let other = super::support::connect(&world.cluster.url()).await;
+        other.batch_execute("begin; select from dormouse.lease for update").await.expect("the lock is given");
+        if silent {
+            let _copy = other.copy_in::<_, bytes::Bytes>(work).await.expect("it waits for rows");
+            assert_eq!(done_token(&take().await), before + 1);
+            let end = tokio::time::timeout(20 * SECOND, other.batch_execute("commit")).await.expect("it was ended");
+            assert!(end.is_err(), "what it wrote is not committed");
+        } else {
+            let (slept, taken) = tokio::join!(other.batch_execute(work), take());
+            slept.expect("it was not ended");
+            assert!(matches!(&taken, Err(Failure::Unavailable(why)) if why.contains("55P03")), "{taken:?}");
+            other.batch_execute("commit").await.expect("it goes on");
+            assert_eq!(done_token(&take().await), before + 1);
+        }
+    }
+}
+
+fn done_token(taken: &Result<LeaseTaken, Failure>) -> u64 {
+    match taken {
+        Ok(LeaseTaken::Taken { token, .. }) => token.0,
+        other => panic!("{other:?}"),
+    }
+}
+
 #[tokio::test]
 async fn attempts_at_one_transaction_are_counted() {
     let world = World::new("").await;
