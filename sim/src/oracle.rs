@@ -238,6 +238,7 @@ impl Oracle {
                     return broken(Promise::Ordered, "chained", event);
                 }
             }
+            ServerMessage::Welcome { from, .. } => *sent = *from,
             ServerMessage::Resync { .. } => *sent = None,
             ServerMessage::Seam { complete: Some(at), .. } => *sent = Some(*at),
             _ => {}

@@ -1,6 +1,7 @@
 //! The world as a value: machines, the model Postgres, network, hosts, stores and clients, and the one loop that drives them.
 
 mod apart;
+mod attached;
 mod attack;
 mod client;
 mod connection;
@@ -35,6 +36,7 @@ mod superseded;
 #[cfg(test)]
 mod tests;
 mod view;
+mod wanted;
 mod window;
 mod windows;
 mod workload;

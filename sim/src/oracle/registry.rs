@@ -3,10 +3,12 @@
 use super::{Checked, Oracle, Promise, broken};
 use crate::postgres::{Postgres, Registration};
 use dormouse_core::ask::Answer;
+use dormouse_core::change::Scope;
 use dormouse_core::hub::{EpochTaken, Input, Output, SavePositions, StoredPosition, TakeEpoch};
 use dormouse_core::position::Waypoint;
 use dormouse_core::session::{Attachment, ClientId, Epoch};
 use dormouse_core::wire::Resume;
+use std::time::Duration;
 
 /// The rows that a question concerns, before it takes effect.
 pub type RegistryBefore = Vec<(ClientId, Option<Registration>)>;
@@ -111,6 +113,27 @@ impl Oracle {
         Ok(())
     }
 
+    /// Whether nobody has taken an epoch of this client that is later than this one.
+    #[must_use]
+    pub fn is_newest(&self, client: &ClientId, epoch: Epoch) -> bool {
+        !self.epochs.iter().rev().take_while(|(later, _)| **later > epoch).any(|(_, owner)| owner == client)
+    }
+
+    /// A hub welcomes a client at a place.
+    ///
+    /// # Errors
+    /// When history does not hold exactly what that names.
+    pub fn welcomed(&self, postgres: &Postgres, from: &Waypoint) -> Checked {
+        let commit = postgres.commit_at(from.position.commit_lsn).filter(|_| self.is_all_kept());
+        let Some(commit) = commit.filter(|_| postgres.era() == Some(from.era)) else { return Ok(()) };
+        let inside = from.position.is_boundary() || (from.position.index as usize) < commit.changes.len();
+        if !inside || from.committed_at != commit.committed_at {
+            let event = format!("a client is welcome at {from:?}, which is not what was committed there");
+            return broken(Promise::Durable, "welcome", event);
+        }
+        Ok(())
+    }
+
     fn is_own_epoch(&self, client: &ClientId, epoch: Epoch) -> Checked {
         match self.epochs.get(&epoch) {
             Some(owner) if owner == client => Ok(()),
@@ -124,8 +147,35 @@ impl Oracle {
     /// A hub keeps something with a socket.
     ///
     /// # Errors
-    /// When it is ahead of what the client has stored.
-    pub fn attached(&self, attachment: &Attachment) -> Checked {
+    /// When it is ahead of what the client has stored or history holds, or says that the registration lasts longer than it does. The
+    /// clock of the hub's node is so far ahead.
+    pub fn attached(&self, postgres: &Postgres, attachment: &Attachment, ahead: Duration) -> Checked {
+        if let Scope::Tables(names) = &attachment.scope
+            && let Some(unknown) = names.iter().find(|name| !postgres.has_table(name))
+        {
+            return broken(
+                Promise::Scoped,
+                "unknown scope",
+                format!("{unknown} is served, and there is no such table"),
+            );
+        }
+        if self.is_all_kept() {
+            let row = postgres.registrations().get(&attachment.client).filter(|row| row.epoch == attachment.epoch);
+            if let Some(row) = row.filter(|row| attachment.expires_at - ahead > row.expires_at) {
+                let event = format!(
+                    "the registration of {} ends at {:?}, and what is kept says {:?}",
+                    attachment.client, row.expires_at, attachment.expires_at
+                );
+                return broken(Promise::Durable, "registration's end", event);
+            }
+            let head = postgres.head().filter(|head| head.era() == attachment.era).map(|head| head.position());
+            if let (Some(position), Some(head)) = (attachment.position, head)
+                && position.position > head
+            {
+                let event = format!("an attachment says {}, and history ends at {head}", position.position);
+                return broken(Promise::Durable, "attachment", event);
+            }
+        }
         let made_up = |position: &&Waypoint| self.is_made_up(&attachment.client, position);
         if let Some(position) = attachment.position.as_ref().filter(made_up) {
             let event = format!("an attachment says {}, which {} never held", position.position, attachment.client);

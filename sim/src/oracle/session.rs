@@ -6,6 +6,7 @@ use dormouse_core::change::{Page, RelationId};
 use dormouse_core::position::{Era, Position, SchemaVersion, Waypoint};
 use dormouse_core::row::Row;
 use dormouse_core::session::BackfillId;
+use dormouse_core::time::Timestamp;
 use dormouse_core::wire::{ClientMessage, ServerMessage};
 use std::collections::{BTreeSet, VecDeque};
 
@@ -26,6 +27,12 @@ pub struct Sent {
     known: BTreeSet<RelationId>,
     /// Whether pages follow, so that a backfill must be told first.
     on_pages: bool,
+    /// Whether this life has welcomed the session, so that no earlier one can have sent it anything.
+    welcomed: bool,
+    /// The next message of the backfill.
+    next: Option<(BackfillId, u32)>,
+    /// When the client last acknowledged something that was under way.
+    progressed: Option<Timestamp>,
 }
 
 impl Sent {
@@ -37,7 +44,7 @@ impl Sent {
         self.is_told(message)?;
         match message {
             ServerMessage::Welcome { from, .. } => {
-                self.on_pages = from.is_some();
+                (self.on_pages, self.welcomed) = (from.is_some(), true);
                 Ok(())
             }
             ServerMessage::Page(page) => {
@@ -59,7 +66,8 @@ impl Sent {
                 broken(Promise::Bounded, "told once", format!("the shape of {} is told again", relation.name))
             }
             ServerMessage::Resync { .. } => {
-                *self = Self { known: std::mem::take(&mut self.known), ..Self::default() };
+                let welcomed = self.welcomed;
+                *self = Self { known: std::mem::take(&mut self.known), welcomed, ..Self::default() };
                 Ok(())
             }
             _ => Ok(()),
@@ -103,6 +111,7 @@ impl Sent {
     }
 
     fn backfills(&mut self, backfill: BackfillId, n: u32) -> Checked {
+        self.next = Some((backfill, n.saturating_add(1)));
         let staged = match self.backfill {
             Some((of, staged)) if of == backfill => staged,
             _ => {
@@ -118,10 +127,14 @@ impl Sent {
     }
 
     /// A client's message reaches the hub.
-    pub fn hears(&mut self, message: &ClientMessage) {
+    pub fn hears(&mut self, message: &ClientMessage, now: Option<Timestamp>) {
         match (message, &mut self.backfill) {
             (ClientMessage::Ack { through }, _) => {
+                let before = self.pages.len();
                 self.pages.retain(|(page, _)| *page > through.position);
+                if !self.pages.is_empty() && self.pages.len() < before {
+                    self.progressed = now.or(self.progressed);
+                }
                 // What was complete before everything came again is acknowledged, perhaps, while the next is under way.
                 if self.complete.is_some_and(|at| at.era == through.era && at.position <= through.position) {
                     self.unstaged = false;
@@ -132,6 +145,24 @@ impl Sent {
             }
             _ => {}
         }
+    }
+
+    /// Whether this life has welcomed the session.
+    #[must_use]
+    pub const fn is_welcomed(&self) -> bool {
+        self.welcomed
+    }
+
+    /// The next message of the backfill that goes on.
+    #[must_use]
+    pub const fn next(&self) -> Option<(BackfillId, u32)> {
+        self.next
+    }
+
+    /// When the client last acknowledged a part of what was under way.
+    #[must_use]
+    pub const fn progressed(&self) -> Option<Timestamp> {
+        self.progressed
     }
 
     /// Whether everything that was sent was acknowledged.

@@ -260,6 +260,12 @@ impl Postgres {
         self.tables.len()
     }
 
+    /// Whether there is a table of this name, published or not.
+    #[must_use]
+    pub fn has_table(&self, full_name: &str) -> bool {
+        self.tables.iter().any(|table| table.relation.full_name() == full_name)
+    }
+
     /// The shape of a table now.
     #[must_use]
     pub fn relation(&self, table: usize) -> Option<&Arc<Relation>> {

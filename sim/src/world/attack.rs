@@ -48,7 +48,7 @@ impl World {
             1 => return self.push_to_server(id, ToServer::Garbage(self.garbage())),
             2 => ClientMessage::Ack { through: self.forged_waypoint(1_000_000) },
             3 => ClientMessage::Ack { through: self.forged_waypoint(0) },
-            4 => ClientMessage::Staged { backfill: BackfillId(7), n: 3 },
+            4 => self.forged_staging(id),
             5 => ClientMessage::Bye,
             6 => self.forged_hello(Resume::At(self.forged_waypoint(0))),
             7 => self.forged_hello(Resume::At(self.forged_waypoint(1_000_000))),
@@ -104,10 +104,25 @@ impl World {
         })
     }
 
+    /// What was never sent, of a backfill that is under way if there is one: its very next message, for instance.
+    fn forged_staging(&self, id: u64) -> ClientMessage {
+        let (backfill, n) = (BackfillId(7), 3);
+        let next = self.network.connections.get(id).and_then(|connection| connection.ledger.next());
+        let (backfill, n) = next.filter(|_| !self.events.is_multiple_of(4)).unwrap_or((backfill, n));
+        ClientMessage::Staged { backfill, n }
+    }
+
     fn forged_waypoint(&self, beyond: u64) -> Waypoint {
         let head = self.postgres.head();
         if let (Some(head), 0, true) = (head, beyond, self.events.is_multiple_of(2)) {
-            return head.waypoint; // Not forged at all: to get further in.
+            let mut nearly = head.waypoint; // Not forged at all: to get further in. Or by a little.
+            let changes = self.postgres.commit_at(nearly.position.commit_lsn).map(|commit| commit.changes.len());
+            match (self.events % 16, changes.and_then(|changes| u32::try_from(changes).ok())) {
+                (4, _) => nearly.committed_at.0 += 1,
+                (8, Some(changes)) => nearly.position.index = changes,
+                _ => {}
+            }
+            return nearly;
         }
         let era = if self.events.is_multiple_of(5) {
             Era { counter: 9, id: 9 }

@@ -245,6 +245,7 @@ impl World {
         match message {
             ClientMessage::Hello(hello) => {
                 self.saw_hello(hello);
+                self.judge_hello(client, hello);
                 let attempts = &mut self.clients[client as usize].attempts;
                 let greeted = attempts.replace((life, hello.attempt));
                 if greeted.is_some_and(|(before, attempt)| before == life && attempt >= hello.attempt) {

@@ -177,6 +177,7 @@ impl World {
                 let reply = pg.ask_start_stream(&ask.question).map(|stream| {
                     let host = &mut self.replications[node as usize];
                     if answered && host.life == life && host.starting > 0 {
+                        host.reopened |= host.stream.is_some();
                         (host.stream, host.kept_alive, host.dark) = (Some(stream), 0, false);
                     } else if host.life == life {
                         pg.stop_stream(stream);

@@ -1,5 +1,6 @@
 //! The hosts of the hubs: they keep the sockets and attachments while a hub sleeps, and rebuild it when something happens.
 
+use super::attached::spooled;
 use super::judge::Read;
 use super::{CHECK_ALL_EVERY, Event, Spins, World, names};
 use crate::chooser::{Kind, per_mille};
@@ -11,7 +12,7 @@ use crate::probe::Probe;
 use dormouse_core::ask::Incarnation;
 use dormouse_core::fault::{FaultCode, ResyncReason};
 use dormouse_core::history::Announcement;
-use dormouse_core::hub::{Hub, Input, Output, Recipients, SnapshotTaken, SpoolId};
+use dormouse_core::hub::{Hub, Input, Output, Recipients, SpoolId};
 use dormouse_core::machine::{BrokenInvariant, Machine};
 use dormouse_core::position::Position;
 use dormouse_core::safeguard::Safeguard;
@@ -54,6 +55,12 @@ pub(super) struct HubHost {
     pub(super) open: u64,
     /// How many registrations it asked to be removed.
     pub(super) unregistered: u64,
+    /// How many removals have failed in this life and were not asked for again.
+    pub(super) unremoved: u64,
+    /// The life that was told that its host shuts down.
+    pub(super) drains: Option<u64>,
+    /// The copy of a snapshot that it dropped last.
+    pub(super) dropped: Option<SpoolId>,
     /// How far its node's clock has jumped ahead.
     pub(super) ahead: Duration,
     /// Its host comes to itself after a jump: what arrives is handled before the timers that are due.
@@ -124,16 +131,18 @@ impl World {
                 (host.renewed, host.renewing) = (self.now, None);
             }
         }
-        if let Input::SnapshotTaken(answer) = &input
-            && let Ok(SnapshotTaken::Spooled(spool)) = &answer.reply
-            && !stale
-        {
-            self.hubs[hub as usize].heard.push(spool.id);
+        let spool = spooled(&input);
+        if !stale {
+            self.hubs[hub as usize].heard.extend(spool);
+            self.note_removal(hub, &input);
         }
         self.saw_answer(hub, life, &input);
         let before = host_counts(&self.hubs[hub as usize]);
         self.feed_hub(hub, input, Probe::HubWokeByMessage);
         let after = host_counts(&self.hubs[hub as usize]);
+        if let Some(spool) = spool.filter(|_| stale) {
+            self.judge_orphan(hub, before.0, spool);
+        }
         if stale
             && self.plan.safeguards.holds(Safeguard::AnswerIncarnation)
             && before.0 == after.0
@@ -305,7 +314,7 @@ impl World {
         self.chooser.passes(Kind::Slept, Entity::Hub(hub));
         host.reads.clear();
         host.heard.clear();
-        (host.open, host.repeats) = (0, None);
+        (host.open, host.repeats, host.unremoved) = (0, None, 0);
         self.network.forget_acked(hub);
         let host = &mut self.hubs[hub as usize];
         host.slept_at = self.postgres.head().map(|head| head.position()).unwrap_or_default();
@@ -350,26 +359,19 @@ impl World {
                     self.server_closes(id, "the server closed the session");
                 }
             }
-            Output::Attach { session, attachment } => {
-                let verdict = self.oracle.attached(&attachment);
-                self.verdict(Entity::Hub(hub), verdict);
-                if let Some(id) = self.network.of_session(hub, session)
-                    && let Some(connection) = self.network.connections.get_mut(id)
-                {
-                    connection.acked = connection.acked.filter(|_| attachment.position.is_some());
-                    connection.attachment = Some(attachment);
-                }
-            }
+            Output::Attach { session, attachment } => self.attached(hub, session, attachment),
             Output::Hibernate { alarm } => self.hibernate(hub, alarm),
             Output::WantCovered { lsn } => self.covered_wanted(hub, lsn),
             Output::DropSpool { spool } => {
                 let host = &mut self.hubs[hub as usize];
                 host.spools.retain(|kept| *kept != spool);
                 host.heard.retain(|kept| *kept != spool);
+                host.dropped = Some(spool);
                 self.postgres.drop_spool(spool);
             }
             question @ Output::Unregister(_) => {
-                self.hubs[hub as usize].unregistered += 1;
+                let host = &mut self.hubs[hub as usize];
+                (host.unregistered, host.unremoved) = (host.unregistered + 1, host.unremoved.saturating_sub(1));
                 self.ask_as_hub(hub, question);
             }
             question @ (Output::TakeEpoch(_)
@@ -441,6 +443,7 @@ impl World {
         self.judge_alarm(hub, alarm);
         self.judge_asleep(hub);
         self.judge_kept(hub);
+        self.judge_removals(hub);
         self.note_sleep(hub);
         self.drop_hub(hub);
         let host = &mut self.hubs[hub as usize];

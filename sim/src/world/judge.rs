@@ -58,6 +58,7 @@ impl World {
         let client = connection.client;
         let known = connection.in_flight_of == self.hubs[hub as usize].life && connection.attachment.is_some();
         let jumps = self.plan.has(Family::Jumps);
+        let ack_timeout = self.plan.hub(hub, 0).ack_timeout;
         let event = match code {
             FaultCode::Malformed => format!("client/{client}, which is honest, is told that what it says is malformed"),
             FaultCode::FromTheFuture if self.oracle.is_all_kept() => {
@@ -66,6 +67,22 @@ impl World {
             // A clock that jumps makes anybody slow.
             FaultCode::TooSlow if known && !jumps && !connection.ledger.awaits_client() => {
                 format!("client/{client} is told that it is too slow, and has answered all that it was sent")
+            }
+            FaultCode::TooSlow
+                if known
+                    && !jumps
+                    && connection.ledger.progressed().is_some_and(|at| self.now.since(at) < ack_timeout) =>
+            {
+                format!("client/{client} is told that it is too slow, and has just acknowledged something")
+            }
+            FaultCode::Replaced
+                if self.oracle.is_all_kept()
+                    && connection
+                        .attachment
+                        .as_ref()
+                        .is_some_and(|kept| self.oracle.is_newest(&kept.client, kept.epoch)) =>
+            {
+                format!("client/{client} is told that a newer session has taken over, and there is none")
             }
             // Whose side of a connection nobody hears is noticed late, and a drain may have begun before.
             FaultCode::Replaced | FaultCode::Expired | FaultCode::GoingAway => return,
@@ -134,11 +151,18 @@ impl World {
                 continue;
             }
             let kept = self.network.at_hub(hub).filter_map(|(_, connection)| connection.attachment.as_ref());
-            if let Some(ends) = kept.map(|attachment| attachment.expires_at).min().filter(|ends| *ends <= now) {
-                let event = format!("a registration ended at {ends:?}, and its hub did not try to renew it");
+            let renewed = kept.map(|attachment| self.renewed_by(hub, attachment)).min();
+            if let Some(by) = renewed.filter(|by| *by + UNRENEWED_MAX <= now) {
+                let event = format!("a registration was to be renewed by {by:?}, and its hub did not try");
                 self.violate(Promise::Durable, "renewed", Entity::Hub(hub), event);
             }
         }
+    }
+
+    /// By when a registration is renewed, whatever the jitter.
+    fn renewed_by(&self, hub: u8, attachment: &Attachment) -> Timestamp {
+        let config = self.plan.hub(hub, 0);
+        attachment.expires_at - config.registration_ttl + config.renew_every + config.renew_every / 2
     }
 
     /// A hub hibernates: what it asked for others must have been answered.
@@ -159,9 +183,9 @@ impl World {
             self.violate(Promise::Scoped, "alarm", Entity::Hub(hub), event);
         }
         let kept = self.network.at_hub(hub).filter_map(|(_, connection)| connection.attachment.as_ref());
-        let ends = kept.map(|attachment| attachment.expires_at).min();
-        if let Some(due) = ends.filter(|due| late(*due)) {
-            let event = format!("sleeps until {alarm:?}, and a registration ends at {due:?}");
+        let renewed = kept.map(|attachment| self.renewed_by(hub, attachment)).min();
+        if let Some(due) = renewed.filter(|due| late(*due)) {
+            let event = format!("sleeps until {alarm:?}, and a registration is to be renewed by {due:?}");
             self.violate(Promise::Durable, "alarm", Entity::Hub(hub), event);
         }
     }

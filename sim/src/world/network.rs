@@ -155,6 +155,7 @@ impl World {
             ToClient::Message(Arc::clone(message))
         };
         self.judge_sent(id, message);
+        self.judge_phase(id, message);
         let Some(connection) = self.network.connections.get_mut(id) else { return };
         let (hub, weight) = (connection.hub, weight(message));
         let life = self.hubs[hub as usize].life;
@@ -271,6 +272,7 @@ impl World {
             }
             ToServer::Closed => return self.server_hears_close(id, ClosedReason::Peer),
         };
+        let never_sent = message.as_ref().is_ok_and(|message| self.is_never_sent(id, message));
         let Some(connection) = self.network.connections.get_mut(id) else { return };
         if let (Ok(ClientMessage::Ack { through }), Some(sent)) = (&message, connection.sent)
             && (through.era, true) == (sent.era, through.position > sent.position)
@@ -293,8 +295,9 @@ impl World {
                 let client = greeted.unwrap_or_else(|| self.client_id(connection.client));
                 self.oracle.wants_to_be_forgotten(client);
             }
+            let noted = (!self.chooser.is_exhaustive()).then_some(now);
             if let Some(connection) = self.network.connections.get_mut(id) {
-                connection.ledger.hears(message);
+                connection.ledger.hears(message, noted);
             }
             self.note_acked(id, message);
         }
@@ -302,6 +305,9 @@ impl World {
         let leaves = connection_leaves(self.network.connections.get(id), message.as_ref().ok(), now);
         let before = self.hubs[hub as usize].unregistered;
         self.feed_hub(hub, hub::Input::Received { session, message }, Probe::HubWokeByMessage);
+        if never_sent {
+            self.judge_never_sent(id);
+        }
         let host = &self.hubs[hub as usize];
         if leaves && host.machine.is_some() && host.unregistered == before {
             let event = "a client wants to be forgotten, and its registration is not removed".into();

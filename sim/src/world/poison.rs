@@ -75,6 +75,11 @@ impl World {
             return self.violate_halt(node, halt);
         }
         self.hit(Probe::PoisonedHalt);
+        let hides = HIDING.iter().any(|family| self.plan.has(*family));
+        if let Some(lsn) = self.poison.commit_lsn.filter(|lsn| !hides && !halt.message.contains(&format!("{lsn} "))) {
+            let event = format!("{lsn} has ended the process, and it halts with another name: {}", halt.message);
+            self.violate(Promise::Converges, "poison named", Entity::Replication(node), event);
+        }
         self.poison = Poison { mended: self.poison.commit_lsn, ..Poison::default() };
         self.crash_node(node);
     }

@@ -5,6 +5,7 @@ use super::{CHECK_ALL_EVERY, Event, Spins, World, names};
 use crate::chooser::{Kind, per_mille};
 use crate::entity::{Entity, HUBS, NODES};
 use crate::log::{Link, words};
+use crate::oracle::Promise;
 use crate::plan::Family;
 use crate::postgres::StreamId;
 use crate::probe::Probe;
@@ -26,6 +27,10 @@ pub(super) const ANNOUNCEMENT_US: &[u64] = &[20, 400, 6_000, 60_000, 300_000];
 pub(super) const KEEPALIVE_AFTER: Duration = Duration::from_millis(30);
 
 /// How long a life counts as young.
+/// Of what a replicator says when its stream contradicts itself, which the model's never does.
+const INCOHERENT: [&str; 4] =
+    ["began inside another", "came outside a transaction", "came before its relation", "came without its transaction"];
+
 const YOUNG: Duration = Duration::from_millis(300);
 
 /// Where a replicator lives.
@@ -49,6 +54,10 @@ pub(super) struct ReplicationHost {
     stopping: bool,
     /// Streams asked for and not yet open: one that opens after a later stop is closed again.
     pub(super) starting: u32,
+    /// One was opened late, in place of another that was being read.
+    pub(super) reopened: bool,
+    /// How often it has announced something.
+    pub(super) announced: u64,
     /// The walsender lags until then.
     pub(super) lags_until: Timestamp,
     pub(super) paused_until: Option<Timestamp>,
@@ -128,8 +137,10 @@ impl World {
         }
         self.hears_renewals(node, life, &input);
         let superseded = self.superseded(node, life, &input);
+        let wanted = self.wanted_and_covered(node, &input);
         self.feed_replication(node, input);
         self.judge_superseded(node, superseded);
+        self.judge_wanted(node, wanted);
     }
 
     pub(super) fn replication_timeout(&mut self, node: u8, generation: u64) {
@@ -166,6 +177,7 @@ impl World {
             for hub in 0..HUBS {
                 if self.hubs[hub as usize].machine.is_some() || self.network.at_hub(hub).next().is_some() {
                     self.feed_hub(hub, dormouse_core::hub::Input::Draining, Probe::HubWokeByMessage);
+                    self.hubs[hub as usize].drains = Some(self.hubs[hub as usize].life);
                 }
             }
         }
@@ -221,8 +233,13 @@ impl World {
         let broken =
             if self.events.is_multiple_of(CHECK_ALL_EVERY) { machine.check_all() } else { machine.check() }.err();
         let (due, queued) = (machine.poll_timeout(), machine.queued_bytes());
+        let incoherent = machine.trouble().is_some_and(|why| INCOHERENT.iter().any(|word| why.contains(word)));
         if let Some(broken) = broken {
             self.broken(Entity::Replication(node), &broken);
+        }
+        if incoherent && !self.replications[node as usize].reopened {
+            let event = "gives up a stream that follows the protocol as one that does not".into();
+            self.violate(Promise::Converges, "coherent", Entity::Replication(node), event);
         }
         let verdict = self.oracle.queues(queued);
         self.verdict(Entity::Replication(node), verdict);
@@ -265,7 +282,11 @@ impl World {
 
     fn carry_replication(&mut self, node: u8, output: Output) {
         match output {
-            Output::Announce(announcement) => self.announce(node, &announcement),
+            Output::Announce(announcement) => {
+                // What is counted here would only keep equal states apart in an exhaustive search.
+                self.replications[node as usize].announced += u64::from(!self.chooser.is_exhaustive());
+                self.announce(node, &announcement);
+            }
             Output::Confirm { lsn } => {
                 if let Some(stream) = self.replications[node as usize].stream {
                     let after = self.question_latency(Entity::Replication(node));
@@ -339,16 +360,6 @@ impl World {
     }
 
     /// A hub waits until covered has reached an LSN: every replicator hears it.
-    pub(super) fn covered_wanted(&mut self, hub: u8, lsn: dormouse_core::position::Lsn) {
-        for node in 0..NODES {
-            if self.replications[node as usize].machine.is_some() {
-                self.log.sends(Entity::Hub(hub), || Link::Covered(node, lsn));
-                let input = Box::new(Input::CoveredWanted { lsn });
-                self.plan_in(Duration::from_micros(30), Event::ReplicationHears { node, life: 0, input });
-            }
-        }
-    }
-
     fn read_source(&mut self, node: u8, ask: Ask<ReadSource>) {
         let host = &mut self.replications[node as usize];
         let Some(stream) = host.stream else {
