@@ -4,6 +4,7 @@ use super::World;
 use super::connection::Network;
 use crate::entity::Entity;
 use crate::oracle::Promise;
+use crate::plan::Family;
 use dormouse_core::position::Waypoint;
 use dormouse_core::wire::{ClientMessage, ServerMessage};
 
@@ -50,7 +51,9 @@ impl World {
     /// A hub hibernates: what it heard to be stored must be kept, or the next life would know less than this one.
     pub(super) fn judge_kept(&mut self, hub: u8) {
         // As at rest: who was dropped between keeping a place with the socket and storing it leaves that to the next acknowledgement.
-        let is_registry_sure = super::quiet::ENDED.iter().all(|probe| self.probes.count(*probe) == 0);
+        // So does a copy, whose row another may have removed for good-bye: a renewal puts it back without a place.
+        let is_registry_sure =
+            !self.plan.has(Family::Cloned) && super::quiet::ENDED.iter().all(|probe| self.probes.count(*probe) == 0);
         let mut lost = None;
         for (_, connection) in self.network.at_hub(hub) {
             let (Some(acked), Some(attachment)) = (connection.acked, &connection.attachment) else { continue };
