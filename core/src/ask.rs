@@ -6,8 +6,8 @@
 
 use crate::fault::Failure;
 use crate::safeguard::{Safeguard, Safeguards};
-use crate::sorted::Sorted;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::marker::PhantomData;
 
@@ -104,14 +104,14 @@ impl Asker {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(bound(serialize = "Memo: Serialize", deserialize = "Memo: Deserialize<'de>"))]
 pub struct Open<Q, Memo> {
-    memos: Sorted<u64, Memo>,
+    memos: BTreeMap<u64, Memo>,
     #[serde(skip)]
     question: PhantomData<fn() -> Q>,
 }
 
 impl<Q, Memo> Default for Open<Q, Memo> {
     fn default() -> Self {
-        Self { memos: Sorted::default(), question: PhantomData }
+        Self { memos: BTreeMap::new(), question: PhantomData }
     }
 }
 

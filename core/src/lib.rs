@@ -60,7 +60,6 @@ pub mod rng;
 pub mod row;
 pub mod safeguard;
 pub mod session;
-pub mod sorted;
 pub mod source;
 pub mod store;
 pub mod sum;

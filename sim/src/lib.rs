@@ -26,6 +26,7 @@ pub mod probe;
 pub mod recording;
 pub mod report;
 pub mod scenario;
+mod sorted;
 pub mod trace_file;
 pub mod world;
 

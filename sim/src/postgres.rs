@@ -35,10 +35,10 @@ pub use types::default_of;
 pub use wal::{Alteration, Commit, Decoded, Expected, Sums, TABLES_MAX, row_of};
 pub use writes::{Write, WriteError};
 
+use crate::sorted::Sorted;
 use application::Transaction;
 use dormouse_core::fault::Failure;
 use dormouse_core::position::Lsn;
-use dormouse_core::sorted::Sorted;
 use dormouse_core::xid::Xid;
 use history::History;
 use lease::EraRow;

@@ -122,7 +122,7 @@ impl Hub {
     }
 
     /// Whether everything that matters is in the database, at the clients, or attached to their sockets. A read of the head
-    /// promises nothing to anybody, a woken hub reads it again, unless it is to show what was announced.
+    /// promises nothing to anybody, and a woken hub reads it again; only one that is to show what was announced counts.
     pub(super) fn nothing_is_outstanding(&self) -> bool {
         let desk = &self.desk;
         let answered = desk.epochs.is_empty()

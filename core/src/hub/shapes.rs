@@ -1,21 +1,20 @@
 //! Which shapes and scopes there are, by small numbers, so that a session needs but a few bits for what it was told.
 
 use crate::change::{RelationId, Scope};
-use crate::sorted::Sorted;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Numbers the relations that a hub has met since the schema last changed.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Shapes {
-    numbers: Sorted<RelationId, u32>,
+    numbers: BTreeMap<RelationId, u32>,
 }
 
 impl Shapes {
     /// The number of a relation.
     pub fn number(&mut self, id: RelationId) -> u32 {
         let next = u32::try_from(self.numbers.len()).unwrap_or(u32::MAX);
-        *self.numbers.or_insert_with(id, || next)
+        *self.numbers.entry(id).or_insert(next)
     }
 
     /// Starts over. What sessions know must be forgotten with it.

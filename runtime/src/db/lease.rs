@@ -108,7 +108,8 @@ impl Database {
 /// Ends the session that keeps the row of an expired lease locked while it waits for its own client. True when there was one.
 ///
 /// A process that is suspended in the midst of an append, or whose host is gone, would keep it for ever: a COPY that waits for
-/// rows heeds no `statement_timeout`. What it has appended so far was never committed.
+/// rows heeds no `statement_timeout`. What it has appended so far was never committed. Silent is who says nothing for about as long
+/// as the lock was waited for, our `lock_timeout`.
 async fn end_a_silent_holder(client: &Client) -> Result<bool, Failure> {
     let end = "select a.pid, pg_terminate_backend(a.pid, 2000) \
          from dormouse.lease l \

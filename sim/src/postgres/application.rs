@@ -3,10 +3,10 @@
 use super::Postgres;
 use super::wal::{Decoded, Sums, TABLES_MAX};
 use super::writes::Write;
+use crate::sorted::Sorted;
 use dormouse_core::position::{CommitTime, Lsn};
 use dormouse_core::rng::mix;
 use dormouse_core::row::Row;
-use dormouse_core::sorted::Sorted;
 use dormouse_core::time::Timestamp;
 use dormouse_core::xid::{Snapshot, Xid};
 use std::collections::BTreeSet;

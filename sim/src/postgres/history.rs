@@ -2,11 +2,11 @@
 
 use super::wal::{Commit, Decoded};
 use super::{Postgres, unavailable};
+use crate::sorted::Sorted;
 use dormouse_core::change::{Page, Relation, RelationId, Transaction};
 use dormouse_core::fault::Failure;
 use dormouse_core::position::{CommitTime, Lsn, Position};
 use dormouse_core::replication::{RecordPage, Recorded};
-use dormouse_core::sorted::Sorted;
 use dormouse_core::xid::Xid;
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -3,11 +3,11 @@
 use super::wal::{Alteration, Sums, TABLES_MAX};
 use super::xids::low_half;
 use super::{Config, Postgres, TxId, WriteError, types};
+use crate::sorted::Sorted;
 use dormouse_core::change::{Column, Relation};
 use dormouse_core::limits::VALUE_BYTES_MAX;
 use dormouse_core::rng::mix;
 use dormouse_core::row::{Row, RowBuilder, Value};
-use dormouse_core::sorted::Sorted;
 use dormouse_core::source::{Fingerprints, TableFingerprint};
 use dormouse_core::sum::row_hash;
 use dormouse_core::xid::Xid;

@@ -1,7 +1,7 @@
 //! All connections, in the order in which they were opened, and whose they are.
 
 use super::connection::Connection;
-use dormouse_core::sorted::Sorted;
+use crate::sorted::Sorted;
 use std::fmt;
 
 /// All connections that one side still holds.

@@ -10,6 +10,7 @@ use dormouse_core::hub::{Output, SpoolId};
 use dormouse_core::position::{Lsn, Position, Waypoint};
 use dormouse_core::session::{Attachment, SessionId};
 use dormouse_core::time::Timestamp;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a copy of a snapshot may be kept that nobody uses: some reuse, and some looks.
@@ -59,6 +60,8 @@ impl World {
         let known = connection.in_flight_of == self.hubs[hub as usize].life && connection.attachment.is_some();
         let jumps = self.plan.has(Family::Jumps);
         let ack_timeout = self.plan.hub(hub, 0).ack_timeout;
+        let progressed = connection.ledger.progressed().is_some_and(|at| self.now.since(at) < ack_timeout);
+        let is_newest = |kept: &Arc<Attachment>| self.oracle.is_newest(&kept.client, kept.epoch);
         let event = match code {
             FaultCode::Malformed => format!("client/{client}, which is honest, is told that what it says is malformed"),
             FaultCode::FromTheFuture if self.oracle.is_all_kept() => {
@@ -68,19 +71,11 @@ impl World {
             FaultCode::TooSlow if known && !jumps && !connection.ledger.awaits_client() => {
                 format!("client/{client} is told that it is too slow, and has answered all that it was sent")
             }
-            FaultCode::TooSlow
-                if known
-                    && !jumps
-                    && connection.ledger.progressed().is_some_and(|at| self.now.since(at) < ack_timeout) =>
-            {
+            FaultCode::TooSlow if known && !jumps && progressed => {
                 format!("client/{client} is told that it is too slow, and has just acknowledged something")
             }
             FaultCode::Replaced
-                if self.oracle.is_all_kept()
-                    && connection
-                        .attachment
-                        .as_ref()
-                        .is_some_and(|kept| self.oracle.is_newest(&kept.client, kept.epoch)) =>
+                if self.oracle.is_all_kept() && connection.attachment.as_ref().is_some_and(is_newest) =>
             {
                 format!("client/{client} is told that a newer session has taken over, and there is none")
             }

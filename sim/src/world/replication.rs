@@ -26,11 +26,11 @@ pub(super) const ANNOUNCEMENT_US: &[u64] = &[20, 400, 6_000, 60_000, 300_000];
 /// How long the stream rests before a keepalive tells of WAL without published changes.
 pub(super) const KEEPALIVE_AFTER: Duration = Duration::from_millis(30);
 
-/// How long a life counts as young.
 /// Of what a replicator says when its stream contradicts itself, which the model's never does.
 const INCOHERENT: [&str; 4] =
     ["began inside another", "came outside a transaction", "came before its relation", "came without its transaction"];
 
+/// How long a life counts as young.
 const YOUNG: Duration = Duration::from_millis(300);
 
 /// Where a replicator lives.
@@ -359,7 +359,6 @@ impl World {
         }
     }
 
-    /// A hub waits until covered has reached an LSN: every replicator hears it.
     fn read_source(&mut self, node: u8, ask: Ask<ReadSource>) {
         let host = &mut self.replications[node as usize];
         let Some(stream) = host.stream else {

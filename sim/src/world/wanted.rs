@@ -12,6 +12,7 @@ use std::time::Duration;
 pub(super) type Wanted = Option<(Lsn, u64, u64)>;
 
 impl World {
+    /// A hub waits until covered has reached an LSN: every replicator hears it.
     pub(super) fn covered_wanted(&mut self, hub: u8, lsn: Lsn) {
         for node in 0..NODES {
             if self.replications[node as usize].machine.is_some() {
