@@ -29,29 +29,27 @@ pub(super) async fn connection() -> (Plain, TcpStream) {
     (near.expect("accepted").0.into(), far.expect("connected"))
 }
 
-/// Some frames are written by whoever has them, others by the task because the peer reads late, and between them the task answers
-/// pings: all arrive whole and in order.
+/// Some frames are written by whoever has them, others by the task because they are large or the peer reads late, and between them
+/// the task answers pings: all arrive whole and in order. What is pushed waits for the answers, so that each comes between frames.
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_writes_frames_arrive_whole_and_in_order() {
     const FRAMES: usize = 4_000;
-    let text = |n: usize| format!("{n} {}", "x".repeat(4 * n));
+    const PINGED: usize = 200;
+    let text = |n: usize| format!("{n} {}", "x".repeat(5 * n)); // The last are larger than what is written at once.
     let (near, far) = connection().await;
     let mut socket = Socket::new(near, Vec::new(), Outbox::default(), Patience { silence: LONG, quiet: None });
     let mut peer = WebSocketStream::from_raw_socket(TokioAdapter::new(far), Role::Client, None).await;
     let outbox = Arc::clone(socket.outbox());
     let task = tokio::spawn(async move { socket.next().await });
+    let (answered, mut answers) = tokio::sync::watch::channel(0);
     let pushing = tokio::spawn(async move {
-        let (mut flushed, mut n) = (0, 0);
-        while n < FRAMES {
-            match outbox.push(encode_text(&text(n)), 1) {
-                Ok(due) => {
-                    n += 1;
-                    if due == Due::Flush {
-                        flushed += 1;
-                        outbox.flush();
-                    }
-                }
-                Err(Overflow) => tokio::time::sleep(Duration::from_millis(1)).await,
+        let mut flushed = 0;
+        for n in 0..FRAMES {
+            // Two pings behind at most: there is much to write when the first is answered.
+            answers.wait_for(|answered| n < (answered + 2) * PINGED).await.expect("read on");
+            if outbox.push(encode_text(&text(n)), 1).expect("little waits") == Due::Flush {
+                flushed += 1;
+                outbox.flush();
             }
             if n % 64 == 0 {
                 tokio::task::yield_now().await;
@@ -60,14 +58,17 @@ async fn whoever_writes_frames_arrive_whole_and_in_order() {
         flushed
     });
     let (mut next, mut pings, mut pongs) = (0, 0, 0);
-    while next < FRAMES {
-        if next >= 200 * pings {
+    while next < FRAMES || pongs < pings {
+        if next < FRAMES && next >= PINGED * pings {
             pings += 1;
             peer.send(Message::text("ping")).await.expect("open");
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            tokio::time::sleep(Duration::from_millis(20)).await; // It reads late.
         }
         match peer.next().await.expect("open").expect("whole") {
-            pong if pong == Message::text("pong") => pongs += 1,
+            pong if pong == Message::text("pong") => {
+                pongs += 1;
+                answered.send_replace(pongs);
+            }
             message => {
                 assert_eq!(message.into_text().expect("text").as_str(), text(next));
                 next += 1;
@@ -78,7 +79,7 @@ async fn whoever_writes_frames_arrive_whole_and_in_order() {
     assert!((1..FRAMES).contains(&flushed), "{flushed} of {FRAMES} were not left to the task");
     peer.send(Message::text("end")).await.expect("open");
     assert_eq!(task.await.expect("no panic"), Heard::Text("end".into()));
-    assert!(pongs > 10, "{pongs} of {pings} pings were answered between the frames");
+    assert_eq!(pongs, FRAMES / PINGED, "one for each ping");
 }
 
 #[tokio::test]
