@@ -124,14 +124,25 @@ async fn a_client_that_is_forgotten_amid_a_flood_says_so() {
     client.wait_for(|status| status.shown.is_some()).await.expect("it syncs");
     let (mut sending, mut hearing) = socket.0.split();
     let store = client.store();
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let (hold, held) = tokio::sync::oneshot::channel();
     let busy = std::thread::spawn(move || {
         let _held = store.lock();
-        std::thread::sleep(Duration::from_millis(500));
+        hold.send(()).expect("waited for");
+        released.recv().expect("released");
     });
+    held.await.expect("held");
+    let (fill, filled) = tokio::sync::oneshot::channel();
     let flood = tokio::spawn(async move {
+        let mut fill = Some(fill);
         for n in 10..500 {
             let message = encode_server(&ServerMessage::Page(page(n, n + 1, "1")));
             let _ = sending.send(Message::text(message)).await;
+            if n == 100
+                && let Some(fill) = fill.take()
+            {
+                fill.send(()).expect("waited for");
+            }
         }
         sending
     });
@@ -145,8 +156,9 @@ async fn a_client_that_is_forgotten_amid_a_flood_says_so() {
         }
         false
     });
-    tokio::time::sleep(Duration::from_millis(100)).await;
-    client.forget().await;
+    // More than the client takes in at a time is on its way when it is asked to forget, and none of that could be stored yet.
+    filled.await.expect("it is sent");
+    tokio::join!(client.forget(), async { release.send(()).expect("held") });
     busy.join().expect("no defect");
     assert!(heard.await.expect("no defect"), "the server is told to forget it");
     flood.await.expect("no defect");

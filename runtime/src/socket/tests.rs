@@ -113,7 +113,7 @@ async fn ping_is_answered_and_heard_by_nobody() {
     assert_eq!(further.await.expect("no panic"), Heard::Gone(ClosedReason::Broken));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn silence_ends_a_socket_and_a_ping_is_no_silence() {
     let (mut socket, mut peer) = open(Duration::from_millis(1_500)).await;
     let heard = tokio::spawn(async move { (socket.next().await, Instant::now(), socket) });
@@ -124,7 +124,8 @@ async fn silence_ends_a_socket_and_a_ping_is_no_silence() {
     }
     let (heard, at, _socket) = heard.await.expect("no panic");
     assert_eq!(heard, Heard::Gone(ClosedReason::Silent));
-    assert!(at - started >= Duration::from_millis(3 * 500 + 1_500), "{:?}", at - started);
+    let silent_after = (at - started).as_millis();
+    assert!((3_000..3_010).contains(&silent_after), "{silent_after} ms"); // The clock stands still while anybody has work.
 }
 
 #[tokio::test]
@@ -147,7 +148,7 @@ async fn what_is_no_message_is_named() {
     assert!(matches!(socket.next().await, Heard::Garbage(_)));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_last_frames_reach_a_peer_that_still_sends() {
     let (mut socket, mut peer) = open(LONG).await;
     let outbox = Arc::clone(socket.outbox());
@@ -169,7 +170,7 @@ async fn the_last_frames_reach_a_peer_that_still_sends() {
     finished.await.expect("no panic");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_peer_that_never_reads_is_left_behind() {
     let (socket, peer) = open(LONG).await;
     socket.outbox().push(encode_text(&"x".repeat(1 << 20)), 1).expect("little waits");
@@ -179,7 +180,7 @@ async fn a_peer_that_never_reads_is_left_behind() {
     drop(peer);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_peer_that_only_pings_is_not_read_without_bound() {
     let (mut socket, mut peer) = open(LONG).await;
     let flood = tokio::spawn(async move {
