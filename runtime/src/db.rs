@@ -69,6 +69,7 @@ struct Inner {
     config: Config,
     /// Of the database, which names our slot and publication.
     oid: u32,
+    opener: pool::Opener,
     pool: pool::Pool,
     /// For replication: a storm of sessions must not keep it from renewing its lease.
     control: pool::Pool,
@@ -96,14 +97,16 @@ impl Database {
     /// grant, a standby, or a schema made by a newer Dormouse.
     pub async fn connect(config: Config) -> Result<Self, Failure> {
         let lineage = Arc::new(lineage::Lineage::default());
-        let pool = pool::Pool::new(&config, config.connections_max, &lineage)?;
-        let control = pool::Pool::new(&config, CONTROL_CONNECTIONS_MAX, &lineage)?;
+        let opener = pool::Opener::new(config.parsed()?);
+        let pool = pool::Pool::new(&opener, config.connections_max, &lineage)?;
+        let control = pool::Pool::new(&opener, CONTROL_CONNECTIONS_MAX, &lineage)?;
         let oid = migrate::migrate(&pool).await?;
         lineage.begin(&*pool.get().await?).await?;
         let spools = spool::Spools::new(&config)?;
         let inner = Inner {
             config,
             oid,
+            opener,
             pool,
             control,
             lineage,
@@ -159,6 +162,23 @@ impl Database {
     pub fn connections(&self) -> [(&'static str, usize, usize); 2] {
         let of = |name, pool: &pool::Pool| (name, pool.usage().0, pool.usage().1);
         [of("main", self.pool()), of("control", self.control())]
+    }
+
+    /// The reply to a question of few statements, each of which Postgres itself would end after a minute. When it does not come in
+    /// [`Config::answer_max`], the server is there and silent, or something between: all connections are opened anew.
+    ///
+    /// # Errors
+    /// As the question, and `Unavailable` when there was no reply: it may have been carried out, or may still be.
+    pub async fn in_time<T>(&self, reply: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+        let max = self.inner.config.answer_max;
+        tokio::time::timeout(max, reply).await.unwrap_or_else(|_| {
+            self.inner.opener.distrust();
+            let why = "is there, but has not answered for";
+            Err(Failure::Unavailable(format!(
+                "the database {why} {} s: its connections are opened anew",
+                max.as_secs()
+            )))
+        })
     }
 
     /// A connection of its own for a source that polls. It ends when the client is dropped.

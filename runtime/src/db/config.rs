@@ -15,6 +15,8 @@ pub struct Config {
     pub selection: Selection,
     /// The most pooled connections for sessions. Replication has up to six of its own, and each of two snapshots one.
     pub connections_max: usize,
+    /// How long an answer to a question of few statements may take; longer than the minute that Postgres gives a statement.
+    pub answer_max: Duration,
     /// Where spools are kept; `None` is the system's folder for temporary files.
     pub spool_dir: Option<PathBuf>,
     /// Larger values of a snapshot travel as the marker `omitted`.
@@ -46,6 +48,7 @@ impl Config {
             url: url.into(),
             selection: Selection::Keyed,
             connections_max: 12,
+            answer_max: Duration::from_secs(90),
             spool_dir: None,
             value_bytes_max: VALUE_BYTES_MAX,
             spool_idle_max: Duration::from_secs(15 * 60),

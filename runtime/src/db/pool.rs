@@ -1,27 +1,67 @@
 //! Connections: a small pool, and single ones for what must not be starved or takes long.
 
-use super::config::Config;
 use super::failure;
 use super::lineage::Lineage;
 use super::target::Target;
-use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Object, RecyclingMethod, Runtime, Timeouts};
+use deadpool_postgres::{Connect, Hook, HookError, Manager, ManagerConfig, Object, RecyclingMethod, Runtime, Timeouts};
 use dormouse_core::fault::Failure;
-use std::sync::Arc;
+use futures::future::BoxFuture;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio_postgres::Client;
+use tokio::task::JoinHandle;
+use tokio_postgres::{Client, Error};
+use tokio_util::sync::CancellationToken;
 
 pub(super) struct Pool {
     pool: deadpool_postgres::Pool,
-    target: Target,
+    opener: Opener,
     lineage: Arc<Lineage>,
+}
+
+/// Opens connections, and can end all that it has opened.
+#[derive(Clone)]
+pub(super) struct Opener {
+    target: Target,
+    /// Cancelled once nothing is expected any more of what was opened until then.
+    trust: Arc<Mutex<CancellationToken>>,
+}
+
+impl Opener {
+    pub(super) fn new(target: Target) -> Self {
+        Self { target, trust: Arc::default() }
+    }
+
+    /// Ends all connections that are open. What waits for an answer on one is told so, and whoever asks next opens another.
+    pub(super) fn distrust(&self) {
+        std::mem::take(&mut *self.trust.lock().unwrap_or_else(PoisonError::into_inner)).cancel();
+    }
+
+    async fn open(&self) -> Result<(Client, JoinHandle<()>), Error> {
+        let trust = self.trust.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let (client, connection) = self.target.connect().await?;
+        let task = tokio::spawn(async move {
+            tokio::select! {
+                ended = connection => if let Err(why) = ended {
+                    tracing::debug!(%why, "a database connection ended");
+                },
+                () = trust.cancelled() => {}
+            }
+        });
+        Ok((client, task))
+    }
+}
+
+impl Connect for Opener {
+    fn connect(&self, _: &tokio_postgres::Config) -> BoxFuture<'_, Result<(Client, JoinHandle<()>), Error>> {
+        Box::pin(self.open())
+    }
 }
 
 impl Pool {
     /// Connections to one database, each looked at by `lineage` when it is opened.
-    pub(super) fn new(config: &Config, connections_max: usize, lineage: &Arc<Lineage>) -> Result<Self, Failure> {
-        let target = config.parsed()?;
+    pub(super) fn new(opener: &Opener, connections_max: usize, lineage: &Arc<Lineage>) -> Result<Self, Failure> {
         let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-        let manager = Manager::from_config(target.config().clone(), target.connector(), recycling);
+        let manager = Manager::from_connect(opener.target.config().clone(), opener.clone(), recycling);
         let timeouts = Timeouts {
             wait: Some(Duration::from_secs(30)),
             create: Some(Duration::from_secs(10)),
@@ -37,7 +77,7 @@ impl Pool {
         });
         let pool = pool.runtime(Runtime::Tokio1).timeouts(timeouts).post_create(look).build();
         let pool = pool.map_err(|why| Failure::Refused(format!("the connection pool cannot be built: {why}")))?;
-        Ok(Self { pool, target, lineage: Arc::clone(lineage) })
+        Ok(Self { pool, opener: opener.clone(), lineage: Arc::clone(lineage) })
     }
 
     /// A connection of the pool.
@@ -54,18 +94,13 @@ impl Pool {
 
     /// A connection of one's own. It ends when the client is dropped.
     pub(super) async fn dedicated(&self) -> Result<Client, Failure> {
-        let (client, connection) = self.target.connect().await.map_err(failure::of)?;
-        tokio::spawn(async move {
-            if let Err(why) = connection.await {
-                tracing::debug!(%why, "a database connection ended");
-            }
-        });
+        let (client, _) = self.opener.open().await.map_err(failure::of)?;
         self.lineage.look(&client).await?;
         Ok(client)
     }
 
     /// Where to connect to, for replication.
     pub(super) const fn target(&self) -> &Target {
-        &self.target
+        &self.opener.target
     }
 }

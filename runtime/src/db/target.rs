@@ -90,7 +90,7 @@ impl Target {
         &mut self.config
     }
 
-    pub(crate) fn connector(&self) -> MakeRustlsConnect {
+    fn connector(&self) -> MakeRustlsConnect {
         MakeRustlsConnect::new(ClientConfig::clone(&self.tls))
     }
 

@@ -4,6 +4,7 @@ mod history;
 mod lease;
 mod registry;
 mod seam;
+mod silence;
 mod source;
 mod support;
 mod together;

@@ -183,8 +183,10 @@ impl Host for HubHost {
             Output::JudgePosition(ask) => {
                 self.ask(ask, async |db, q| db.judge_position(q).await, Input::PositionJudged);
             }
-            Output::TakeSnapshot(ask) => self.ask(ask, async |db, q| db.take_snapshot(q).await, Input::SnapshotTaken),
-            Output::ReadChunk(ask) => self.ask(ask, async |db, q| db.read_chunk(q).await, Input::ChunkRead),
+            Output::TakeSnapshot(ask) => {
+                self.ask_for_long(ask, async |db, q| db.take_snapshot(q).await, Input::SnapshotTaken)
+            }
+            Output::ReadChunk(ask) => self.ask_for_long(ask, async |db, q| db.read_chunk(q).await, Input::ChunkRead),
             Output::ReadHistory(ask) => {
                 self.surroundings.metrics.hubs.history_reads.inc();
                 self.ask(ask, async |db, q| db.read_history(q).await, Input::HistoryRead);
@@ -296,7 +298,23 @@ impl HubHost {
         }
     }
 
+    /// A question of few statements: the answer comes in time, or as a failure.
     fn ask<Q, F>(
+        &mut self,
+        ask: Ask<Q>,
+        work: impl FnOnce(Database, Q) -> F + Send + 'static,
+        fact: fn(Answer<Q>) -> Input,
+    ) where
+        Q: Question<Reply: Send> + Send + 'static,
+        F: Future<Output = Result<Q::Reply, Failure>> + Send + 'static,
+    {
+        let in_time =
+            async move |database: Database, question| database.in_time(work(database.clone(), question)).await;
+        self.ask_for_long(ask, in_time, fact);
+    }
+
+    /// One whose work takes as long as there is much to do.
+    fn ask_for_long<Q, F>(
         &mut self,
         ask: Ask<Q>,
         work: impl FnOnce(Database, Q) -> F + Send + 'static,

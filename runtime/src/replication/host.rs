@@ -89,8 +89,12 @@ impl Host for ReplicationHost {
                 self.ask(ask, async |db, q| db.inspect_source(q).await, Input::SourceInspected);
             }
             Output::LoadProgress(ask) => self.ask(ask, async |db, q| db.load_progress(q).await, Input::ProgressLoaded),
-            Output::CreateSlot(ask) => self.ask(ask, async |db, q| db.create_slot(q).await, Input::SlotCreated),
-            Output::SettleSlot(ask) => self.ask(ask, async |db, q| db.settle_slot(q).await, Input::SlotSettled),
+            Output::CreateSlot(ask) => {
+                self.ask_for_long(ask, async |db, q| db.create_slot(q).await, Input::SlotCreated)
+            }
+            Output::SettleSlot(ask) => {
+                self.ask_for_long(ask, async |db, q| db.settle_slot(q).await, Input::SlotSettled)
+            }
             Output::BeginEra(ask) => self.ask(ask, async |db, q| db.begin_era(q).await, Input::EraBegun),
             Output::NoteAttempt(ask) => self.ask(ask, async |db, q| db.note_attempt(q).await, Input::AttemptNoted),
             Output::SaveCovered(ask) => self.ask(ask, async |db, q| db.save_covered(q).await, Input::CoveredSaved),
@@ -98,7 +102,7 @@ impl Host for ReplicationHost {
                 self.ask(ask, async |db, q| db.inspect_tables(q).await, Input::TablesInspected);
             }
             Output::RaiseSchema(ask) => self.ask(ask, async |db, q| db.raise_schema(q).await, Input::SchemaRaised),
-            Output::Prune(ask) => self.ask(ask, async |db, q| db.prune(q).await, Input::Pruned),
+            Output::Prune(ask) => self.ask_for_long(ask, async |db, q| db.prune(q).await, Input::Pruned),
             Output::RecordPage(ask) => {
                 if let Err(full) = self.appends.try_send(ask) {
                     self.refuse(full.into_inner(), Input::PageRecorded);
@@ -127,7 +131,7 @@ impl Host for ReplicationHost {
             Output::NudgeSource => {
                 let (database, reader) = (self.database.clone(), self.reader.clone());
                 tokio::spawn(async move {
-                    match database.nudge_source().await {
+                    match database.in_time(database.nudge_source()).await {
                         Ok(_) => drop(reader.tell(Command::Nudged)), // Only a hint: without it, the source looks a little later.
                         Err(why) => {
                             tracing::debug!(%why, "the source could not be nudged; it is tried again while somebody waits");
@@ -186,8 +190,24 @@ impl ReplicationHost {
         tracing::error!(code, "replication has halted until somebody acts: {message}");
     }
 
+    /// A question of few statements: the answer comes in time, or as a failure.
     fn ask<Q, F>(&self, ask: Ask<Q>, work: impl FnOnce(Database, Q) -> F + Send + 'static, fact: fn(Answer<Q>) -> Input)
     where
+        Q: Question<Reply: Send> + Send + 'static,
+        F: Future<Output = Result<Q::Reply, Failure>> + Send + 'static,
+    {
+        let in_time =
+            async move |database: Database, question| database.in_time(work(database.clone(), question)).await;
+        self.ask_for_long(ask, in_time, fact);
+    }
+
+    /// One whose work takes as long as there is much to do.
+    fn ask_for_long<Q, F>(
+        &self,
+        ask: Ask<Q>,
+        work: impl FnOnce(Database, Q) -> F + Send + 'static,
+        fact: fn(Answer<Q>) -> Input,
+    ) where
         Q: Question<Reply: Send> + Send + 'static,
         F: Future<Output = Result<Q::Reply, Failure>> + Send + 'static,
     {
@@ -216,7 +236,7 @@ async fn append_in_order(
     while let Some(ask) = asked.recv().await {
         let (page, began) = (Arc::clone(&ask.question.page), Instant::now());
         let record = async |question| {
-            let recorded = database.record_page(question).await;
+            let recorded = database.in_time(database.record_page(question)).await;
             if matches!(recorded, Ok(Recorded::Recorded { .. })) {
                 let took = began.elapsed();
                 metrics.history.appended(&page, took, Clock::wall());

@@ -1,0 +1,37 @@
+//! A database that is there and silent: something between takes what is sent, and nothing comes back.
+
+use super::support::{SECOND, World};
+use crate::db::{Config, Database};
+use crate::demo::proxy::Proxy;
+use dormouse_core::fault::Failure;
+use dormouse_core::history::ReadHead;
+use dormouse_core::replication::{Fenced, LeaseTaken, RenewLease, TakeLease};
+use futures::future::join_all;
+
+#[tokio::test]
+async fn who_does_not_answer_is_asked_on_other_connections() {
+    let world = World::new("").await;
+    world.era().await;
+    let port = world.cluster.port();
+    let proxy = Proxy::start(port).await.expect("a port");
+    let url = world.cluster.url().replace(&port.to_string(), &proxy.port().to_string());
+    let config = Config { answer_max: SECOND, ..Config::new(url) };
+    let db = Database::connect(config).await.expect("connects");
+    let lease = TakeLease { holder: "a test".into(), ttl: 60 * SECOND };
+    let Ok(LeaseTaken::Taken { token, .. }) = db.take_lease(lease).await else { panic!("it is the same holder") };
+    let renew = async || db.renew_lease(RenewLease { token, ttl: 60 * SECOND }).await;
+    // As many connections as there may be, all at rest.
+    assert!(join_all((0..4).map(|_| db.nudge_source())).await.iter().all(Result::is_ok));
+    db.read_head(ReadHead).await.expect("answers");
+
+    assert!(proxy.stall(|| true) >= 5);
+    let (limited, endless, shared) =
+        tokio::join!(db.in_time(renew()), db.nudge_source(), db.in_time(db.read_head(ReadHead)));
+    assert!(matches!(&limited, Err(Failure::Unavailable(why)) if why.contains("not answered")), "{limited:?}");
+    assert!(matches!(endless, Err(Failure::Unavailable(_))), "what waits without end is told too: {endless:?}");
+    assert!(matches!(shared, Err(Failure::Unavailable(_))), "{shared:?}");
+
+    assert_eq!(db.in_time(renew()).await, Ok(Fenced::Done(())));
+    db.in_time(db.read_head(ReadHead)).await.expect("nobody waits for what was asked before");
+    assert!(join_all((0..4).map(|_| db.in_time(db.nudge_source()))).await.iter().all(Result::is_ok));
+}
