@@ -165,19 +165,20 @@ impl Database {
     }
 
     /// The reply to a question of few statements, each of which Postgres itself would end after a minute. When it does not come in
-    /// [`Config::answer_max`], the server is there and silent, or something between: all connections are opened anew.
+    /// [`Config::answer_max`], the server is there and silent, or something between: all connections that were open when it was
+    /// asked are opened anew, and what is under way on them begins anew.
     ///
     /// # Errors
     /// As the question, and `Unavailable` when there was no reply: it may have been carried out, or may still be.
     pub async fn in_time<T>(&self, reply: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-        let max = self.inner.config.answer_max;
+        let (max, trust) = (self.inner.config.answer_max, self.inner.opener.trust());
         tokio::time::timeout(max, reply).await.unwrap_or_else(|_| {
-            self.inner.opener.distrust();
-            let why = "is there, but has not answered for";
-            Err(Failure::Unavailable(format!(
-                "the database {why} {} s: its connections are opened anew",
-                max.as_secs()
-            )))
+            let seconds = max.as_secs();
+            if !trust.is_cancelled() {
+                tracing::warn!(seconds, "the database is there and does not answer: all connections are opened anew");
+                trust.cancel();
+            }
+            Err(Failure::Unavailable(format!("the database has not answered for {seconds} s")))
         })
     }
 

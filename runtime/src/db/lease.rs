@@ -61,12 +61,23 @@ impl Database {
     /// As every question.
     pub async fn renew_lease(&self, q: RenewLease) -> Result<Fenced<()>, Failure> {
         let client = self.control().get().await?;
+        let renewed = match self.try_to_renew_lease(&client, &q).await {
+            // One of our own, whose connection is lost to us and still there for Postgres.
+            Err(why) if why.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) && end_a_silent_holder(&client).await? => {
+                self.try_to_renew_lease(&client, &q).await
+            }
+            renewed => renewed,
+        };
+        renewed.map_err(failure::of)
+    }
+
+    async fn try_to_renew_lease(&self, client: &Client, q: &RenewLease) -> Result<Fenced<()>, Error> {
         let renew = format!(
             "update dormouse.lease set expires_at = clock_timestamp() + $2 * interval '1 microsecond', {COUNT} \
              where token = $1 returning renewals"
         );
-        let renewed = client.query_opt(&renew, &[&signed(q.token.0), &micros(q.ttl)]).await;
-        let Some(row) = renewed.map_err(failure::of)? else { return Ok(Fenced::Superseded) };
+        let renewed = client.query_opt(&renew, &[&signed(q.token.0), &micros(q.ttl)]).await?;
+        let Some(row) = renewed else { return Ok(Fenced::Superseded) };
         self.inner.lineage.renewed(unsigned(row.get(0)));
         Ok(Fenced::Done(()))
     }

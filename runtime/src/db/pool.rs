@@ -12,6 +12,9 @@ use tokio::task::JoinHandle;
 use tokio_postgres::{Client, Error};
 use tokio_util::sync::CancellationToken;
 
+/// How long a connection of one's own may take to open.
+const OPEN_MAX: Duration = Duration::from_secs(20);
+
 pub(super) struct Pool {
     pool: deadpool_postgres::Pool,
     opener: Opener,
@@ -22,7 +25,7 @@ pub(super) struct Pool {
 #[derive(Clone)]
 pub(super) struct Opener {
     target: Target,
-    /// Cancelled once nothing is expected any more of what was opened until then.
+    /// Cancelled once nothing is expected any more of what was opened under it.
     trust: Arc<Mutex<CancellationToken>>,
 }
 
@@ -31,13 +34,18 @@ impl Opener {
         Self { target, trust: Arc::default() }
     }
 
-    /// Ends all connections that are open. What waits for an answer on one is told so, and whoever asks next opens another.
-    pub(super) fn distrust(&self) {
-        std::mem::take(&mut *self.trust.lock().unwrap_or_else(PoisonError::into_inner)).cancel();
+    /// What the connections that are open stand under. When it is cancelled, all of them end: what waits for an answer on one is
+    /// told so, and whoever asks next opens another.
+    pub(super) fn trust(&self) -> CancellationToken {
+        let mut trust = self.trust.lock().unwrap_or_else(PoisonError::into_inner);
+        if trust.is_cancelled() {
+            *trust = CancellationToken::new();
+        }
+        trust.clone()
     }
 
     async fn open(&self) -> Result<(Client, JoinHandle<()>), Error> {
-        let trust = self.trust.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let trust = self.trust();
         let (client, connection) = self.target.connect().await?;
         let task = tokio::spawn(async move {
             tokio::select! {
@@ -94,9 +102,13 @@ impl Pool {
 
     /// A connection of one's own. It ends when the client is dropped.
     pub(super) async fn dedicated(&self) -> Result<Client, Failure> {
-        let (client, _) = self.opener.open().await.map_err(failure::of)?;
-        self.lineage.look(&client).await?;
-        Ok(client)
+        let open = async {
+            let (client, _) = self.opener.open().await.map_err(failure::of)?;
+            self.lineage.look(&client).await?;
+            Ok(client)
+        };
+        let late = |_| Err(Failure::Unavailable("the database did not open a connection in time".into()));
+        tokio::time::timeout(OPEN_MAX, open).await.unwrap_or_else(late)
     }
 
     /// Where to connect to, for replication.

@@ -20,16 +20,16 @@ impl Database {
     /// # Errors
     /// As every question.
     pub async fn prune(&self, q: Prune) -> Result<Fenced<Position>, Failure> {
-        self.delete_expired().await?;
+        self.in_time(self.delete_expired()).await?;
         for _ in 0..ROUNDS_MAX {
-            match self.move_horizon(&q).await? {
+            match self.in_time(self.move_horizon(&q)).await? {
                 Fenced::Superseded => return Ok(Fenced::Superseded),
                 Fenced::Done(0) => break,
                 Fenced::Done(_) => {}
             }
         }
         for _ in 0..ROUNDS_MAX {
-            if self.delete_changes().await? < CHANGES_MAX.unsigned_abs() {
+            if self.in_time(self.delete_changes()).await? < CHANGES_MAX.unsigned_abs() {
                 break;
             }
         }

@@ -54,7 +54,7 @@ impl Database {
         let permit = self.inner.spools.permits.acquire().await;
         let _permit = permit.map_err(|_| Failure::Unavailable("shutting down".into()))?;
         self.start_sweeping();
-        let id = self.reserve(head).await?;
+        let id = self.in_time(self.reserve(head)).await?;
         let taken = self.take(id, &q).await;
         if !matches!(taken, Ok(SnapshotTaken::Spooled(_))) {
             let client = self.pool().get().await?;
@@ -74,12 +74,12 @@ impl Database {
     }
 
     async fn take(&self, id: SpoolId, q: &TakeSnapshot) -> Result<SnapshotTaken, Failure> {
-        let (client, tables) = self.begin(&q.scope).await?;
-        let seen = match see(&client, q).await? {
+        let (client, tables) = self.in_time(self.begin(&q.scope)).await?;
+        let seen = match self.in_time(see(&client, q)).await? {
             Ok(seen) => seen,
             Err(not_now) => return Ok(not_now),
         };
-        let tables = self.same_tables(&client, &q.scope, tables).await?;
+        let tables = self.in_time(self.same_tables(&client, &q.scope, tables)).await?;
         // One that is gone again before anybody notes it would be kept by whoever was given its rows.
         if let Some(table) = tables.iter().find(|table| !seen.noted.contains(&table.relation.full_name())) {
             return Err(Failure::Unavailable(format!(
@@ -87,7 +87,7 @@ impl Database {
                 table.relation.full_name()
             )));
         }
-        let (start, fence) = self.seam(&seen, q.era).await?;
+        let (start, fence) = self.in_time(self.seam(&seen, q.era)).await?;
         let keep = "update dormouse.spool set start_lsn = $2 where id = $1";
         let kept = self.pool().get().await?.execute(keep, &[&signed(id.0), &pg_lsn(start.position.commit_lsn)]).await;
         if kept.map_err(failure::of)? == 0 {

@@ -172,7 +172,7 @@ async fn sweep(inner: Weak<Inner>) {
         let database = Database { inner };
         let ended = database.inner.end_spools();
         if !ended.is_empty() || renewed.elapsed() >= RENEW_EVERY {
-            match database.renew_spools(&ended).await {
+            match database.in_time(database.renew_spools(&ended)).await {
                 Ok(()) => renewed = Instant::now(),
                 Err(why) => tracing::warn!(%why, "the spools' stretch of history could not be renewed"),
             }

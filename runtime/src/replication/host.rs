@@ -86,7 +86,7 @@ impl Host for ReplicationHost {
             Output::RenewLease(ask) => self.ask(ask, async |db, q| db.renew_lease(q).await, Input::LeaseRenewed),
             Output::ReleaseLease(ask) => self.ask(ask, async |db, q| db.release_lease(q).await, Input::LeaseReleased),
             Output::InspectSource(ask) => {
-                self.ask(ask, async |db, q| db.inspect_source(q).await, Input::SourceInspected);
+                self.ask_for_long(ask, async |db, q| db.inspect_source(q).await, Input::SourceInspected);
             }
             Output::LoadProgress(ask) => self.ask(ask, async |db, q| db.load_progress(q).await, Input::ProgressLoaded),
             Output::CreateSlot(ask) => {
@@ -99,7 +99,7 @@ impl Host for ReplicationHost {
             Output::NoteAttempt(ask) => self.ask(ask, async |db, q| db.note_attempt(q).await, Input::AttemptNoted),
             Output::SaveCovered(ask) => self.ask(ask, async |db, q| db.save_covered(q).await, Input::CoveredSaved),
             Output::InspectTables(ask) => {
-                self.ask(ask, async |db, q| db.inspect_tables(q).await, Input::TablesInspected);
+                self.ask_for_long(ask, async |db, q| db.inspect_tables(q).await, Input::TablesInspected);
             }
             Output::RaiseSchema(ask) => self.ask(ask, async |db, q| db.raise_schema(q).await, Input::SchemaRaised),
             Output::Prune(ask) => self.ask_for_long(ask, async |db, q| db.prune(q).await, Input::Pruned),

@@ -96,12 +96,15 @@ impl StreamSource {
     async fn connect(&self, from: Lsn) -> Result<ReplicationClient, Failure> {
         for _ in 0..SLOT_TRIES {
             let config = self.config(from).await?;
-            let mut client = ReplicationClient::connect(config).await.map_err(|why| failure(&why))?;
-            match tokio::time::timeout(START_MAX, client.wait_started()).await {
-                Ok(Ok(())) => return Ok(client),
+            let begin = async {
+                let mut client = ReplicationClient::connect(config).await?;
+                client.wait_started().await?;
+                Ok(client)
+            };
+            match tokio::time::timeout(START_MAX, begin).await {
+                Ok(Ok(client)) => return Ok(client),
                 Ok(Err(why)) if is_busy(&why) => {
-                    drop(client);
-                    self.database.end_stale_walsender().await?;
+                    self.database.in_time(self.database.end_stale_walsender()).await?;
                     tokio::time::sleep(SLOT_PAUSE).await;
                 }
                 Ok(Err(why)) => return Err(failure(&why)),
@@ -220,7 +223,9 @@ impl Source for StreamSource {
         self.confirmed.store(0, Ordering::Release);
         let from = q.from.max(Lsn(self.recorded.load(Ordering::Acquire)));
         let client = self.connect(from).await?;
-        let sentinel = self.post_sentinel(closing.clone()).await?;
+        let late = |_| Err(Failure::Unavailable("the server did not open a session beside the stream".into()));
+        let sentinel = self.post_sentinel(closing.clone());
+        let sentinel = tokio::time::timeout(START_MAX, sentinel).await.unwrap_or_else(late)?;
         tracing::debug!(%from, "the stream is open");
         *open = Some(Open {
             client,

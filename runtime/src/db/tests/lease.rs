@@ -54,6 +54,21 @@ async fn a_silent_holder_is_ended_and_a_slow_one_is_waited_for() {
     }
 }
 
+/// A process whose append lost its connection, and whose session goes on for Postgres: its own next renewal ends it.
+#[tokio::test]
+async fn a_holder_ends_its_own_session_that_was_lost() {
+    let world = World::new("").await;
+    let db = &world.database;
+    let take = TakeLease { holder: "a".into(), ttl: SECOND / 1_000 };
+    let Ok(LeaseTaken::Taken { token, .. }) = db.take_lease(take).await else { panic!("it is free") };
+    let lost = super::support::connect(&world.cluster.url()).await;
+    lost.batch_execute("begin; select from dormouse.lease for update").await.expect("the lock is given");
+    let _copy = lost.copy_in::<_, bytes::Bytes>("copy dormouse.change_history from stdin").await.expect("it waits");
+    assert_eq!(db.renew_lease(RenewLease { token, ttl: SECOND }).await, Ok(Fenced::Done(())));
+    let end = tokio::time::timeout(20 * SECOND, lost.batch_execute("commit")).await.expect("it was ended");
+    assert!(end.is_err(), "what it wrote is not committed");
+}
+
 fn done_token(taken: &Result<LeaseTaken, Failure>) -> u64 {
     match taken {
         Ok(LeaseTaken::Taken { token, .. }) => token.0,

@@ -15,7 +15,7 @@ async fn who_does_not_answer_is_asked_on_other_connections() {
     let port = world.cluster.port();
     let proxy = Proxy::start(port).await.expect("a port");
     let url = world.cluster.url().replace(&port.to_string(), &proxy.port().to_string());
-    let config = Config { answer_max: SECOND, ..Config::new(url) };
+    let config = Config { answer_max: 3 * SECOND, ..Config::new(url) };
     let db = Database::connect(config).await.expect("connects");
     let lease = TakeLease { holder: "a test".into(), ttl: 60 * SECOND };
     let Ok(LeaseTaken::Taken { token, .. }) = db.take_lease(lease).await else { panic!("it is the same holder") };
