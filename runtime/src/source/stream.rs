@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// The server asks for a sign of life after half of this, so that a healthy stream is never silent for longer.
@@ -51,6 +52,7 @@ pub struct StreamSource {
     recorded: AtomicU64,
     confirming: Notify,
     undecodable: Undecodable,
+    silence_max: Duration,
 }
 
 /// An open stream. What was taken from it stays here until a read returns it, so that a read may be given up at any moment.
@@ -66,6 +68,8 @@ struct Open {
     tells: bool,
     /// The names that it tells are of the past: it ends once what was told is recorded.
     is_outdated: bool,
+    /// Since when something is waited for, by reads that were given up too.
+    waits_since: Option<Instant>,
 }
 
 impl std::fmt::Debug for StreamSource {
@@ -86,7 +90,14 @@ impl StreamSource {
             recorded: AtomicU64::new(0),
             confirming: Notify::new(),
             undecodable: Undecodable::default(),
+            silence_max: SILENCE_MAX,
         }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn patient_for(mut self, silence_max: Duration) -> Self {
+        self.silence_max = silence_max;
+        self
     }
 
     fn closing(&self) -> CancellationToken {
@@ -162,12 +173,14 @@ impl StreamSource {
                 continue;
             }
             open.client.update_applied_lsn(pgwire_replication::Lsn(self.confirmed.load(Ordering::Acquire)));
+            let silent_at = *open.waits_since.get_or_insert_with(Instant::now) + self.silence_max;
             let event = tokio::select! {
-                event = tokio::time::timeout(SILENCE_MAX, open.client.recv()) => event,
+                event = tokio::time::timeout_at(silent_at, open.client.recv()) => event,
                 () = self.confirming.notified() => continue,
                 () = closing.cancelled() => return Err(Failure::Unavailable("the stream was closed".into())),
             };
             let event = event.map_err(|_| Failure::Unavailable("the stream fell silent".into()))?;
+            open.waits_since = None;
             open.take(event, &self.database)?;
         }
         while !open.items.is_full(q) && !open.is_outdated {
@@ -236,6 +249,7 @@ impl Source for StreamSource {
             told: Lsn::ZERO,
             tells: false,
             is_outdated: false,
+            waits_since: None,
         });
         Ok(())
     }

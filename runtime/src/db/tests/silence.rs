@@ -3,18 +3,24 @@
 use super::support::{SECOND, World};
 use crate::db::{Config, Database};
 use crate::demo::proxy::Proxy;
+use crate::source::{Source, StreamSource};
 use dormouse_core::fault::Failure;
 use dormouse_core::history::ReadHead;
-use dormouse_core::replication::{Fenced, LeaseTaken, RenewLease, TakeLease};
+use dormouse_core::replication::{Fenced, LeaseTaken, ReadSource, RenewLease, StartStream, TakeLease};
 use futures::future::join_all;
+
+async fn through_proxy(world: &World) -> (Proxy, String) {
+    let port = world.cluster.port();
+    let proxy = Proxy::start(port).await.expect("a port");
+    let url = world.cluster.url().replace(&port.to_string(), &proxy.port().to_string());
+    (proxy, url)
+}
 
 #[tokio::test]
 async fn who_does_not_answer_is_asked_on_other_connections() {
     let world = World::new("").await;
     world.era().await;
-    let port = world.cluster.port();
-    let proxy = Proxy::start(port).await.expect("a port");
-    let url = world.cluster.url().replace(&port.to_string(), &proxy.port().to_string());
+    let (proxy, url) = through_proxy(&world).await;
     let config = Config { answer_max: 3 * SECOND, ..Config::new(url) };
     let db = Database::connect(config).await.expect("connects");
     let lease = TakeLease { holder: "a test".into(), ttl: 60 * SECOND };
@@ -34,4 +40,26 @@ async fn who_does_not_answer_is_asked_on_other_connections() {
     assert_eq!(db.in_time(renew()).await, Ok(Fenced::Done(())));
     db.in_time(db.read_head(ReadHead)).await.expect("nobody waits for what was asked before");
     assert!(join_all((0..4).map(|_| db.in_time(db.nudge_source()))).await.iter().all(Result::is_ok));
+}
+
+/// A read is given up for each command and begun again: a stream that says nothing is silent all the same.
+#[tokio::test]
+async fn a_stream_is_silent_however_often_its_read_begins_anew() {
+    let world = World::new("").await;
+    let (token, head) = world.era().await;
+    let (proxy, url) = through_proxy(&world).await;
+    let db = Database::connect(Config::new(url)).await.expect("connects");
+    let stream = StreamSource::new(db).patient_for(3 * SECOND);
+    stream.start(StartStream { token, from: head.covered }).await.expect("streams");
+    assert!(proxy.stall(|| true) >= 2);
+    let q = ReadSource { changes_max: 1_000, bytes_max: 1 << 20 };
+    let silent = async {
+        loop {
+            if let Ok(Err(why)) = tokio::time::timeout(SECOND, stream.read(q.clone())).await {
+                return why;
+            }
+        }
+    };
+    let why = tokio::time::timeout(30 * SECOND, silent).await.expect("it is noticed");
+    assert!(why.reason().contains("silent"), "{why:?}");
 }
