@@ -46,8 +46,11 @@ impl Hub {
                 if self.desk.head.is_some_and(|known| known.position() > head.position()) {
                     self.desk.ask_head(); // Either it has grown since, or it has lost its end.
                 }
+                // Nothing follows, and it is not the end: only an acknowledgement that was made up names a place that history has not.
+                let made_up = head.position() > key.after;
                 for id in memo.sessions {
                     self.serve(id, now, |served, desk| match key.until {
+                        None if made_up => served.on_pruned(&key, desk, now),
                         None => served.on_history(&key, None, desk, now),
                         Some(_) => served.on_seam(&key, None, desk, now),
                     });

@@ -81,6 +81,8 @@ impl World {
             }
             // Whose side of a connection nobody hears is noticed late, and a drain may have begun before.
             FaultCode::Replaced | FaultCode::Expired | FaultCode::GoingAway => return,
+            // Its hub's clock jumped while it owed an answer, and may do so up to the last.
+            FaultCode::TooSlow if jumps && connection.ledger.awaits_client() => return,
             // A socket on which nobody greeted was given up while it opened.
             _ if self.is_at_rest() && connection.is_sound() && connection.attachment.is_some() => {
                 format!("client/{client} is told {code:?}, although nothing goes wrong any more")

@@ -110,6 +110,22 @@ fn a_woken_session_may_acknowledge_what_the_earlier_life_sent() {
 }
 
 #[test]
+fn a_place_that_was_made_up_is_read_from_once() {
+    let mut s = script();
+    s.live(1, "ann", 0x10).announced(0x10, &[0x20], 0x21).evicted().quietly();
+    s.acks(1, 0x18).head_read(0x20, 0x21).history_end(0x20);
+    s.expect(&expect![[r#"
+        #1 acknowledges 0/18
+        the head is read: 0/20, covered 0/21
+            read history after 0/18
+        history is read: the end
+            send #1 resync: Pruned
+            attach #1 nothing, live
+            take a snapshot of all
+    "#]]);
+}
+
+#[test]
 fn a_woken_backfill_begins_anew_and_a_session_without_an_attachment_comes_again() {
     let mut s = script();
     s.opened(1).hello(1, "ann", Resume::Nothing, Scope::All).epoch_taken(1).judged(0x10, 0x11, 0x11);
