@@ -27,6 +27,7 @@ use async_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 use bytes::Bytes;
 use codec::Codec;
 use dormouse_core::hub::ClosedReason;
+use frame::encode_close_answer;
 use pipe::Pipe;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -205,9 +206,12 @@ impl<S: Line> Socket<S> {
             Ok(Message::Binary(bytes)) if self.outbox.format().is_binary() => Some(Heard::Binary(bytes)),
             Ok(Message::Binary(_)) => Some(Heard::Garbage("binary frames are not part of this protocol".into())),
             Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => None,
-            Ok(Message::Close(_)) | Err(Error::ConnectionClosed | Error::AlreadyClosed) => {
+            Ok(Message::Close(frame)) => {
+                // Behind what waits: nothing may follow it. Whoever gets no answer takes the connection for broken.
+                self.outbox.close([encode_close_answer(frame.map(|frame| frame.code.into()))]);
                 Some(Heard::Gone(ClosedReason::Peer))
             }
+            Err(Error::ConnectionClosed | Error::AlreadyClosed) => Some(Heard::Gone(ClosedReason::Peer)),
             Err(Error::Capacity(_)) => Some(Heard::TooLarge),
             // A connection that ends without a close frame is broken, not wrong.
             Err(Error::Protocol(ProtocolError::ResetWithoutClosingHandshake)) => {

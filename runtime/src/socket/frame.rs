@@ -84,6 +84,13 @@ pub fn encode_close(code: Option<FaultCode>) -> Bytes {
     encode(CLOSE, &[&number.to_be_bytes(), code.map_or("", FaultCode::as_str).as_bytes()])
 }
 
+/// The frame that answers a peer's own, with its number.
+#[must_use]
+pub(super) fn encode_close_answer(number: Option<u16>) -> Bytes {
+    let number = number.map(u16::to_be_bytes);
+    encode(CLOSE, &[number.as_ref().map_or(&[], |number| &number[..])])
+}
+
 /// The number of RFC 6455 that comes nearest; programs look at the reason.
 const fn close_number(code: FaultCode) -> u16 {
     match code {

@@ -3,7 +3,7 @@
 use super::*;
 use async_tungstenite::WebSocketStream;
 use async_tungstenite::tokio::TokioAdapter;
-use async_tungstenite::tungstenite::protocol::Role;
+use async_tungstenite::tungstenite::protocol::{CloseFrame, Role};
 use bytes::Bytes;
 use dormouse_core::fault::FaultCode;
 use dormouse_core::limits::CLIENT_FRAME_BYTES_MAX;
@@ -168,6 +168,28 @@ async fn the_last_frames_reach_a_peer_that_still_sends() {
     assert!(peer.next().await.is_none_or(|ended| ended.is_err()));
     drop(peer);
     finished.await.expect("no panic");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_closes_is_answered_behind_what_waits() {
+    for (sent, answered) in [(Some(1000), Some(1000)), (Some(4321), Some(4321)), (Some(1005), Some(1002)), (None, None)]
+    {
+        let (mut socket, mut peer) = open(LONG).await;
+        socket.outbox().push(encode_text("last page"), 1).expect("little waits");
+        let frame = sent.map(|code: u16| CloseFrame { code: code.into(), reason: "enough".into() });
+        peer.send(Message::Close(frame)).await.expect("open");
+        let finished = tokio::spawn(async move {
+            assert_eq!(socket.next().await, Heard::Gone(ClosedReason::Peer));
+            socket.outbox().push(encode_text("later"), 1).expect("little waits");
+            socket.finish().await;
+        });
+        assert_eq!(peer.next().await.expect("open").expect("whole"), Message::text("last page"));
+        let Message::Close(frame) = peer.next().await.expect("open").expect("whole") else { panic!("no close frame") };
+        assert_eq!(frame.map(|frame| u16::from(frame.code)), answered, "to {sent:?}");
+        assert!(peer.next().await.is_none_or(|ended| ended.is_err()));
+        drop(peer);
+        finished.await.expect("no panic");
+    }
 }
 
 #[tokio::test(start_paused = true)]
