@@ -70,6 +70,10 @@ async fn throughput_and_catch_up_count_rows_of_large_transactions_too() {
     let run = &report["runs"][0];
     assert!(run["written_per_second"].as_f64() >= run["per_second"].as_f64(), "{report}");
     assert_eq!(report["ceiling"]["name"], "walsender drain");
+    let report = bench(&[&["throughput", "--backlog"], &few[..]].concat()).await;
+    check("throughput", &report, 10);
+    assert!(report["runs"][0]["per_second"].as_f64().is_some_and(|rate| rate > 0.0), "{report}");
+    assert_eq!(report["settings"]["backlog"], true);
     let report = bench(&[&["catch-up"], &few[..]].concat()).await;
     check("catch-up", &report, 10);
     assert!(report["runs"][0]["recorded_per_second"].as_f64().is_some_and(|rate| rate > 0.0), "{report}");

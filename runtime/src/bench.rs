@@ -59,6 +59,9 @@ pub struct Args {
     /// Transactions per second [default: 20; throughput: as fast as Postgres commits]
     #[arg(long)]
     rate: Option<u32>,
+    /// throughput: write all while the server is down, so that it has a backlog to catch up with
+    #[arg(long, conflicts_with_all = ["url", "rate"])]
+    backlog: bool,
     /// How often to measure
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     runs: u32,
@@ -97,6 +100,7 @@ impl Args {
             transactions: or(self.transactions, transactions),
             rows_per_transaction,
             rate: self.rate.unwrap_or(rate),
+            backlog: self.backlog,
             seconds: self.seconds,
             serve: self.serve.clone(),
             servers: self.servers as usize,
@@ -112,6 +116,11 @@ impl Args {
 /// When a client lost or doubled a change, or there is no server or database to measure.
 pub async fn run(args: Args) -> Result<(), CommandError> {
     let settings = args.settings();
+    if settings.backlog && args.scenario != Scenario::Throughput {
+        return Err(CommandError::Usage(
+            "--backlog is for throughput: what else is measured needs a server that is up".into(),
+        ));
+    }
     let (database_url, pid) = (args.database_url.clone(), args.pid);
     let named = args.url.clone().zip(database_url).map(|(url, database_url)| Named { url, database_url, pid });
     let scenario = args.scenario.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned());

@@ -246,13 +246,14 @@ impl Fleet {
             seen.exactly_once += usize::from(lost == 0 && session.duplicated == 0 && session.gaps == 0);
             seen.rows.push(session.rows);
             seen.row_sums.push(session.row_sum);
+            let arrived_us = |arrival: u32| self.started_us + u64::from(arrival) - 1;
             for (arrival, committed) in session.arrivals.iter().zip(committed_us) {
                 if *arrival != 0 && *committed != 0 {
-                    let arrived = self.started_us + u64::from(*arrival) - 1;
-                    seen.latency.note(arrived.saturating_sub(*committed));
-                    seen.last_us = seen.last_us.max(arrived);
+                    seen.latency.note(arrived_us(*arrival).saturating_sub(*committed));
                 }
             }
+            let last = session.arrivals.iter().copied().max().filter(|arrival| *arrival != 0);
+            seen.last_us = seen.last_us.max(last.map_or(0, arrived_us));
         }
         seen
     }

@@ -34,6 +34,8 @@ pub(super) struct Settings {
     pub(super) rows_per_transaction: usize,
     /// Transactions per second; 0 is as fast as Postgres commits.
     pub(super) rate: u32,
+    /// Whether all was written while the server was down.
+    pub(super) backlog: bool,
     /// How long the scenarios that watch do so.
     pub(super) seconds: u64,
     /// Further arguments of the server.
@@ -147,7 +149,11 @@ impl Report {
             s.rows,
             s.transactions,
             s.rows_per_transaction,
-            if s.rate == 0 { "as fast as Postgres commits".to_owned() } else { format!("{}/s", s.rate) },
+            match s.rate {
+                _ if s.backlog => "written while the server was down".to_owned(),
+                0 => "as fast as Postgres commits".to_owned(),
+                rate => format!("{rate}/s"),
+            },
             self.load_avg
         );
         if let Some(fsync) = &self.fsync {

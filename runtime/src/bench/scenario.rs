@@ -67,6 +67,7 @@ impl Scenario {
         match self {
             Self::FirstSync => first_sync::run(subject, settings).await,
             Self::FanOut => fan_out::run(subject, settings).await,
+            Self::Throughput if settings.backlog => throughput::from_backlog(subject, settings).await,
             Self::Throughput => throughput::run(subject, settings).await,
             Self::CatchUp => catch_up::run(subject, settings).await,
             Self::Idle => idle::run(subject, settings).await,

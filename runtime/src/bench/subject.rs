@@ -76,7 +76,8 @@ impl Subject {
         Ok(Self { doors, postgres: None, named_pid: None, serve: serve.to_vec(), cluster: Some(cluster) })
     }
 
-    fn start_servers(&mut self) -> Result<(), CommandError> {
+    /// Starts the servers, until they listen: where they did before, if they were stopped.
+    pub(super) fn start_servers(&mut self) -> Result<(), CommandError> {
         let is_private = self.cluster.is_some();
         let serve = &self.serve;
         self.doors.iter_mut().filter(|_| is_private).try_for_each(|door| door.serve(serve))
@@ -84,8 +85,13 @@ impl Subject {
 
     /// Ends the servers and starts them again, so that nothing is left in their memory or spools. Named ones stay as they are.
     pub(super) fn renew(&mut self) -> Result<(), CommandError> {
-        self.doors.iter_mut().for_each(Door::stop);
+        self.stop_servers();
         self.start_servers()
+    }
+
+    /// Ends the servers. Named ones stay as they are.
+    pub(super) fn stop_servers(&mut self) {
+        self.doors.iter_mut().for_each(Door::stop);
     }
 
     async fn find_postgres(&self) -> Option<u32> {
@@ -160,7 +166,8 @@ impl Door {
         let environment = |why: &dyn std::fmt::Display| CommandError::Environment(why.to_string());
         let program = std::env::current_exe().map_err(|why| environment(&why))?;
         let mut command = bound(program, "TERM");
-        command.args(["serve", "--listen", "127.0.0.1:0", "--database-url", &self.database_url]).args(arguments);
+        let listen = if self.address.is_empty() { "127.0.0.1:0" } else { &self.address };
+        command.args(["serve", "--listen", listen, "--database-url", &self.database_url]).args(arguments);
         let mut server = spawn(quiet(command)).map_err(|why| environment(&why))?;
         let mut line = String::new();
         let stdout = server.stdout.take().expect("it was asked for");
