@@ -2,6 +2,7 @@
 
 mod host;
 mod reader;
+mod thread;
 
 use crate::clock::Clock;
 use crate::db::Database;
@@ -79,7 +80,11 @@ pub struct Inbox {
     report: watch::Sender<Report>,
 }
 
-/// Starts Replication. Its task ends after [`Event::Stop`], or when it halts.
+/// Starts Replication on a thread of its own. Its task ends after [`Event::Stop`], or when it halts; the thread, once `tasks` are closed
+/// and have ended.
+///
+/// # Errors
+/// When there is no thread to be had.
 pub fn start<S: Source + 'static>(
     clock: Clock,
     (config, incarnations, database): (Config, Incarnations, Database),
@@ -87,9 +92,12 @@ pub fn start<S: Source + 'static>(
     (replicator, inbox): (Replicator, Inbox),
     recorder: Option<&Recorder>,
     tasks: &TaskTracker,
-) {
+) -> std::io::Result<()> {
+    let thread = thread::start(tasks)?;
+    let _here = thread.enter(); // What is spawned from now on.
     let witness = recorder.and_then(|recorder| recorder.lane::<Replication>("replication", &config));
     let source = reader::Reader::start(source, replicator.events.clone(), tasks);
     let host = host::ReplicationHost::new(config, incarnations, database, source, replicator, inbox);
     tasks.spawn(drive(clock, host, witness));
+    Ok(())
 }

@@ -62,7 +62,7 @@ pub async fn run(args: Args) -> Result<(), CommandError> {
 
     let process = Process { clock, metrics, recorder };
     let doors = (Arc::clone(&access), operators.at(address));
-    let server = Server::start(&args, process, doors, tls.clone(), listener, database.clone());
+    let server = Server::start(&args, process, doors, tls.clone(), listener, database.clone())?;
     announce(address, tls.is_some());
     let another = loop {
         tokio::select! {
@@ -151,7 +151,7 @@ impl Server {
         tls: Option<Acceptor>,
         listener: TcpListener,
         database: Database,
-    ) -> Self {
+    ) -> Result<Self, CommandError> {
         let incarnations = Incarnations::start(clock);
         let (replicator, inbox) = replication::prepare(metrics);
         let tasks = TaskTracker::new;
@@ -176,16 +176,17 @@ impl Server {
 
         let parts = (replicator.clone(), inbox);
         let replication = (replication_config(args), incarnations, database.clone());
-        match args.source {
+        let started = match args.source {
             Kind::Stream => {
                 let source = StreamSource::new(database.clone());
-                replication::start(clock, replication, source, parts, recorder.as_ref(), &replication_tasks);
+                replication::start(clock, replication, source, parts, recorder.as_ref(), &replication_tasks)
             }
             Kind::Poll => {
                 let source = PollSource::new(database.clone(), args.polling());
-                replication::start(clock, replication, source, parts, recorder.as_ref(), &replication_tasks);
+                replication::start(clock, replication, source, parts, recorder.as_ref(), &replication_tasks)
             }
-        }
+        };
+        started.map_err(|why| CommandError::Environment(format!("replication has no thread: {why}")))?;
         let _ = replicator.events.try_send(Event::Start); // The channel is new, and has room.
 
         let around = heartbeat::Surroundings {
@@ -229,7 +230,7 @@ impl Server {
         };
         let most = connections_max(args.connections_max);
         connection_tasks.spawn(listener::listen(listener, Arc::new(door), arrivals, most));
-        Self { replicator, hubs, closing, defect, replication_tasks, hub_tasks, connection_tasks, recorder }
+        Ok(Self { replicator, hubs, closing, defect, replication_tasks, hub_tasks, connection_tasks, recorder })
     }
 
     /// Says good-bye, stores what is to be stored, releases the lease; gives up after a while, which loses nothing.
