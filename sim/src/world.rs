@@ -23,6 +23,7 @@ mod lineage;
 mod naive;
 mod names;
 mod network;
+mod owed;
 mod poison;
 mod prompt;
 mod quiet;

@@ -7,7 +7,7 @@ use dormouse_core::change::{Page, Transaction};
 use dormouse_core::fault::Failure;
 use dormouse_core::history::Announcement;
 use dormouse_core::position::Lsn;
-use dormouse_core::replication::{Fenced, RecordPage, Recorded, SaveCovered};
+use dormouse_core::replication::{Fenced, NoteAttempt, RecordPage, Recorded, SaveCovered};
 
 impl Oracle {
     /// A replicator announces.
@@ -86,6 +86,23 @@ impl Oracle {
     /// The pieces that no transaction's row finishes were deleted.
     pub const fn leftovers_deleted(&mut self) {
         self.piece = None;
+    }
+
+    /// An attempt at a transaction was counted, or was not.
+    ///
+    /// # Errors
+    /// When no holder of the lease has ended since the last transaction was recorded: each count stands for an end.
+    pub fn attempted(&self, postgres: &Postgres, ask: &NoteAttempt, reply: &Result<Fenced<u32>, Failure>) -> Checked {
+        let at = ask.commit_lsn;
+        let is_next = postgres.head().is_some_and(|head| head.position().commit_lsn < at);
+        // What was recorded late, after its era had been given up, tells nobody that it was.
+        let is_next = is_next && self.recorded.is_some_and(|(era, _)| Some(era) == postgres.era());
+        if matches!(reply, Ok(Fenced::Done(_))) && is_next && postgres.unclean_ends() == 0 && self.is_all_kept() {
+            let event =
+                format!("an attempt at {at} is counted, and nobody has ended since what is before it was recorded");
+            return broken(Promise::Converges, "attempts", event);
+        }
+        Ok(())
     }
 
     /// An idle advance was saved, or was not.

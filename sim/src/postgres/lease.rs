@@ -247,6 +247,12 @@ impl Postgres {
         Some(Head { waypoint, covered: era.covered.max(end_lsn) })
     }
 
+    /// How many holders of the lease ended without releasing it since a transaction was recorded last.
+    #[must_use]
+    pub const fn unclean_ends(&self) -> u32 {
+        self.unclean_ends
+    }
+
     /// How many holders of the lease ended, at most, without releasing it or recording a transaction.
     #[must_use]
     pub const fn unclean_ends_most(&self) -> u32 {

@@ -142,6 +142,12 @@ impl Postgres {
         }
     }
 
+    /// The spool that holds this very chunk, if it is still kept.
+    pub fn spool_of(&self, chunk: &Arc<Chunk>) -> Option<SpoolId> {
+        let holds = |kept: &Kept| kept.chunks.iter().any(|other| Arc::ptr_eq(other, chunk));
+        self.spools.kept.iter().find(|(_, kept)| holds(kept)).map(|(id, _)| *id)
+    }
+
     /// The spools that live or are being made.
     pub fn spools(&self) -> impl Iterator<Item = SpoolId> {
         self.spools.kept.keys().copied()

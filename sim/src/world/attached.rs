@@ -4,11 +4,13 @@ use super::World;
 use super::connection::Connection;
 use crate::entity::Entity;
 use crate::oracle::Promise;
+use crate::probe::Probe;
 use dormouse_core::ask::Answer;
+use dormouse_core::change::Chunk;
 use dormouse_core::fault::Failure;
 use dormouse_core::hub::{Input, SnapshotTaken, SpoolId};
 use dormouse_core::position::Waypoint;
-use dormouse_core::session::{Attachment, SessionId};
+use dormouse_core::session::{Attachment, BackfillId, SessionId};
 use dormouse_core::wire::{ClientMessage, Hello, Resume, ServerMessage};
 use std::sync::Arc;
 
@@ -18,6 +20,7 @@ impl World {
         let ahead = self.hubs[hub as usize].ahead;
         let verdict = self.oracle.attached(&self.postgres, &attachment, ahead);
         self.verdict(Entity::Hub(hub), verdict);
+        self.forget_place(hub, &attachment);
         if let Some(id) = self.network.of_session(hub, session)
             && let Some(connection) = self.network.connections.get_mut(id)
         {
@@ -30,7 +33,11 @@ impl World {
     pub(super) fn judge_phase(&mut self, id: u64, message: &ServerMessage) {
         let goes_on = match message {
             ServerMessage::Page(_) => true,
-            ServerMessage::Chunk { .. } | ServerMessage::Seam { .. } => false,
+            ServerMessage::Chunk { backfill, chunk, .. } => {
+                self.judge_copy(id, *backfill, chunk);
+                false
+            }
+            ServerMessage::Seam { .. } => false,
             ServerMessage::Welcome { from, .. } => return self.judge_welcome(id, from.as_ref()),
             _ => return,
         };
@@ -41,6 +48,23 @@ impl World {
             let (hub, client) = (connection.hub, connection.client);
             let event = format!("sends client/{client} {does}, and what is kept with its socket says otherwise");
             self.violate(Promise::Durable, "phase kept", Entity::Hub(hub), event);
+        }
+    }
+
+    /// A hub sends a chunk: all of a backfill are of one copy of a snapshot, which the hub has not dropped.
+    fn judge_copy(&mut self, id: u64, backfill: BackfillId, chunk: &Arc<Chunk>) {
+        if self.chooser.is_exhaustive() {
+            return; // What is remembered here would only keep equal states apart.
+        }
+        let spool = self.postgres.spool_of(chunk);
+        let Some(connection) = self.network.connections.get_mut(id) else { return };
+        let before = spool.and_then(|spool| connection.copied.replace((backfill, spool)));
+        let another = before.is_some_and(|(of, copy)| of == backfill && Some(copy) != spool);
+        let gone = spool.is_none() && self.probes.count(Probe::SpoolLost) == 0;
+        if another || gone {
+            let (hub, client) = (connection.hub, connection.client);
+            let event = format!("sends client/{client} a chunk of another copy than its backfill is of");
+            self.violate(Promise::Complete, "one copy", Entity::Hub(hub), event);
         }
     }
 

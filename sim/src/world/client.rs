@@ -1,5 +1,6 @@
 //! The hosts of the clients: a machine, a store that alone survives a crash, and a person who restarts what has stopped.
 
+use super::owed::Owed;
 use super::{CHECK_ALL_EVERY, Event, Spins, World, names};
 use crate::chooser::{Kind, per_mille};
 use crate::entity::Entity;
@@ -51,6 +52,7 @@ pub(super) struct ClientHost {
     credential_came: bool,
     /// It was given another credential after it had greeted, and has not shown it yet.
     owes_credential: bool,
+    pub(super) owed: Owed,
     /// Whether the last message was a welcome, which tells of the credential with which it dialled.
     welcomed: bool,
 }
@@ -67,6 +69,7 @@ impl World {
         let thin = self.plan.is_thin(client);
         let host = &mut self.clients[client as usize];
         (host.machine, host.life, host.thin, host.live) = (Some(machine), life, Held::default(), false);
+        host.owed = Owed::default();
         let held = if thin { Held::default() } else { host.store.held() };
         let input = Input::Started { incarnation: Incarnation(life), instance: life, held };
         self.feed_client(client, input);
@@ -212,6 +215,7 @@ impl World {
         match output {
             Output::Dial { socket } => {
                 self.clients[client as usize].credential_came = false;
+                self.owes_nothing(client);
                 self.dials(client, life, socket);
             }
             Output::Send { socket, message } => {
@@ -256,6 +260,7 @@ impl World {
                 self.oracle.greeted(client, hello, self.postgres.newest_visible());
             }
             ClientMessage::Ack { through } => {
+                self.judge_owed(client, through);
                 let holding = self.holding(client);
                 let verdict = self.oracle.acknowledged(client, holding, through);
                 self.verdict(Entity::Client(client), verdict);
@@ -315,6 +320,7 @@ impl World {
     fn store(&mut self, client: u8, life: u64, ask: Ask<Store>) {
         let entity = Entity::Client(client);
         self.look_at_request(client, &ask.question.request);
+        self.note_storing(client, &ask.question.request);
         self.doing = names::of_store(&ask.question.request);
         let weight = if self.plan.has(Family::Latency) { per_mille(100) } else { per_mille(10) };
         let after = self.delay(Kind::StoreLatency, entity, STORE_US, weight);
@@ -410,6 +416,8 @@ impl World {
         }
         if host.life != life {
             self.hit(Probe::StaleAnswer);
+        } else {
+            self.note_stored(client, answer.reply.as_ref().ok());
         }
         self.feed_client(client, Input::Stored(answer));
     }

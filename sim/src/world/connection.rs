@@ -4,8 +4,9 @@ use super::connections::Connections;
 use crate::oracle::Sent;
 use dormouse_core::client::SocketId;
 use dormouse_core::fault::Malformed;
+use dormouse_core::hub::SpoolId;
 use dormouse_core::position::Waypoint;
-use dormouse_core::session::{Attachment, SessionId};
+use dormouse_core::session::{Attachment, BackfillId, SessionId};
 use dormouse_core::time::Timestamp;
 use dormouse_core::wire::{ChunkBody, ClientMessage, Decoder, Format, Payload, ServerMessage};
 use std::collections::{BTreeMap, VecDeque};
@@ -85,6 +86,8 @@ pub(super) struct Connection {
     pub(super) ledger: Sent,
     /// What the present life of the hub heard to be stored, since the session has a place.
     pub(super) acked: Option<Waypoint>,
+    /// The backfill of which a chunk was sent last, and the copy of which that is.
+    pub(super) copied: Option<(BackfillId, SpoolId)>,
     /// Of each frame on its way to the client: which life of the hub sent it, and its part of `in_flight`.
     pub(super) weights: VecDeque<(u64, u64)>,
 }

@@ -185,7 +185,12 @@ impl World {
                 });
                 Input::StreamStarted(answer(ask.id, reply))
             }
-            Output::NoteAttempt(ask) => Input::AttemptNoted(answer(ask.id, pg.ask_note_attempt(&ask.question))),
+            Output::NoteAttempt(ask) => {
+                let reply = pg.ask_note_attempt(&ask.question);
+                let verdict = self.oracle.attempted(&self.postgres, &ask.question, &reply);
+                self.verdict(Entity::Replication(node), verdict);
+                Input::AttemptNoted(answer(ask.id, reply))
+            }
             Output::RecordPage(ask) => {
                 self.replications[node as usize].recording -= 1;
                 let reply = pg.ask_record_page(&ask.question);

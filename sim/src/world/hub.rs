@@ -15,9 +15,9 @@ use dormouse_core::fault::{FaultCode, ResyncReason};
 use dormouse_core::history::Announcement;
 use dormouse_core::hub::{Hub, Input, Output, Recipients, SpoolId};
 use dormouse_core::machine::{BrokenInvariant, Machine};
-use dormouse_core::position::Position;
+use dormouse_core::position::{Position, Waypoint};
 use dormouse_core::safeguard::Safeguard;
-use dormouse_core::session::SessionId;
+use dormouse_core::session::{ClientId, Epoch, SessionId};
 use dormouse_core::time::Timestamp;
 use dormouse_core::wire::ServerMessage;
 use std::sync::Arc;
@@ -59,6 +59,10 @@ pub(super) struct HubHost {
     pub(super) unremoved: u64,
     /// The life that was told that its host shuts down.
     pub(super) drains: Option<u64>,
+    /// What this life heard its clients to have stored, under which epoch, whether or not they are still there.
+    pub(super) acked: Sorted<ClientId, (Epoch, Waypoint)>,
+    /// The furthest that was announced to this life.
+    pub(super) told: Option<Waypoint>,
     /// The copy of a snapshot that it dropped last.
     pub(super) dropped: Option<SpoolId>,
     /// How far its node's clock has jumped ahead.
@@ -167,6 +171,7 @@ impl World {
             self.hit(Probe::AnnouncedWhileReading);
         }
         self.feed_hub(hub, Input::Announced(announcement), Probe::HubWokeByAnnouncement);
+        self.note_told(hub, head.waypoint);
     }
 
     pub(super) fn hub_wakes(&mut self, hub: u8) {
@@ -315,6 +320,7 @@ impl World {
         host.reads.clear();
         host.heard.clear();
         (host.open, host.repeats, host.unremoved) = (0, None, 0);
+        (host.acked, host.told) = (Sorted::default(), None);
         self.network.forget_acked(hub);
         let host = &mut self.hubs[hub as usize];
         host.slept_at = self.postgres.head().map(|head| head.position()).unwrap_or_default();
@@ -443,6 +449,7 @@ impl World {
         self.judge_alarm(hub, alarm);
         self.judge_asleep(hub);
         self.judge_kept(hub);
+        self.judge_told(hub);
         self.judge_removals(hub);
         self.note_sleep(hub);
         self.drop_hub(hub);

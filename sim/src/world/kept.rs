@@ -6,7 +6,9 @@ use crate::entity::Entity;
 use crate::oracle::Promise;
 use crate::plan::Family;
 use dormouse_core::position::Waypoint;
+use dormouse_core::session::Attachment;
 use dormouse_core::wire::{ClientMessage, ServerMessage};
+use std::sync::Arc;
 
 impl Network {
     /// A hub is dropped: what it heard and did not keep is left to the next acknowledgement.
@@ -30,6 +32,46 @@ impl World {
         let has_place = connection.attachment.as_ref().is_some_and(|attachment| attachment.position.is_some());
         if has_place {
             connection.acked = Some(*through);
+        }
+        // A hub that does not know the head yet cannot say whether that was ever sent, and drops it with the session.
+        let host = &mut self.hubs[connection.hub as usize];
+        let knows = host.machine.as_ref().is_some_and(|machine| machine.head().is_some());
+        if let Some(attachment) = connection.attachment.as_ref().filter(|_| has_place && knows) {
+            host.acked.insert(attachment.client.clone(), (attachment.epoch, *through));
+        }
+    }
+
+    /// Something is kept with a socket. That everything comes again makes void what was heard before.
+    pub(super) fn forget_place(&mut self, hub: u8, attachment: &Attachment) {
+        if attachment.position.is_none() {
+            self.hubs[hub as usize].acked.remove(&attachment.client);
+        }
+    }
+
+    /// An announcement has reached a hub.
+    pub(super) fn note_told(&mut self, hub: u8, told: Waypoint) {
+        let host = &mut self.hubs[hub as usize];
+        if host.machine.is_none() || self.chooser.is_exhaustive() {
+            return;
+        }
+        let later = |before: Waypoint| before.era != told.era || before.position < told.position;
+        if host.told.is_none_or(later) {
+            host.told = Some(told);
+        }
+    }
+
+    /// A hub hibernates: all that was announced to it its sessions have.
+    pub(super) fn judge_told(&mut self, hub: u8) {
+        let Some(told) = self.hubs[hub as usize].told.filter(|_| self.oracle.is_all_kept()) else { return };
+        let behind = |attachment: &Arc<Attachment>| {
+            let stands = (attachment.era, attachment.schema) == (told.era, told.schema);
+            stands && attachment.position.is_some_and(|kept| kept.position < told.position)
+        };
+        let behind =
+            self.network.at_hub(hub).find(|(_, connection)| connection.attachment.as_ref().is_some_and(behind));
+        if let Some(client) = behind.map(|(_, connection)| connection.client) {
+            let event = format!("sleeps, and {} was announced to it, which client/{client} has not", told.position);
+            self.violate(Promise::Converges, "told", Entity::Hub(hub), event);
         }
     }
 
@@ -71,6 +113,20 @@ impl World {
         }
         if let Some((place, client, acked)) = lost {
             let event = format!("sleeps, and its {place} does not hold {} of client/{client}", acked.position);
+            return self.violate(Promise::Durable, "acked kept", Entity::Hub(hub), event);
+        }
+        // Whoever has left meanwhile and not come back goes on from what is stored, if it is thin.
+        let rows = self.postgres.registrations();
+        let left = self.hubs[hub as usize].acked.iter().filter(|_| is_registry_sure);
+        let lost = left.into_iter().find(|(client, (epoch, acked))| {
+            let row = rows.get(*client).filter(|row| row.epoch == *epoch);
+            let behind =
+                |kept: Waypoint| kept.era == acked.era && kept.schema == acked.schema && kept.position < acked.position;
+            row.is_some_and(|row| row.position.is_none_or(behind))
+        });
+        if let Some((client, (_, acked))) = lost {
+            let event =
+                format!("sleeps, and the registry does not hold {} of {client}, which has left", acked.position);
             self.violate(Promise::Durable, "acked kept", Entity::Hub(hub), event);
         }
     }

@@ -89,6 +89,7 @@ impl World {
             expires,
             renewed: None,
             attachment: None,
+            copied: None,
             decoder: Decoder::new(self.plan.format(client)),
             in_flight: 0,
             in_flight_of: 0,
