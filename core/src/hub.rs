@@ -32,6 +32,7 @@ mod spools;
 #[cfg(test)]
 mod tests;
 mod timeouts;
+mod waits;
 mod window;
 
 pub use config::Config;

@@ -54,6 +54,12 @@ impl<Name: Ord + Copy> Timers<Name> {
         self.deadlines.iter().any(|(other, _)| *other == name)
     }
 
+    /// Whether a deadline of this name stands that is no later than this.
+    #[must_use]
+    pub fn is_set_by(&self, name: Name, at: Timestamp) -> bool {
+        self.deadlines.iter().any(|(other, due)| *other == name && *due <= at)
+    }
+
     /// The earliest deadline.
     #[must_use]
     pub fn next(&self) -> Option<Timestamp> {

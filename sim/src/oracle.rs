@@ -23,7 +23,7 @@ use crate::entity::Entity;
 use crate::plan::{Limits, Plan};
 use crate::postgres::Postgres;
 use dormouse_core::change::{Relation, Scope};
-use dormouse_core::position::{Era, Lsn, Position, Waypoint};
+use dormouse_core::position::{Era, Lsn, Position, SchemaVersion, Waypoint};
 use dormouse_core::session::{ClientId, Epoch};
 use dormouse_core::time::Timestamp;
 use dormouse_core::wire::{Hello, Resume, ServerMessage};
@@ -88,8 +88,8 @@ fn broken<T>(promise: Promise, oracle: &'static str, event: String) -> Result<T,
 
 #[derive(Debug, Clone, Default)]
 struct ClientTruth {
-    /// The furthest that any of its stores durably held, by era.
-    held: BTreeMap<Era, Position>,
+    /// The furthest that any of its stores durably held, by era and schema: under another number everything comes anew.
+    held: BTreeMap<(Era, SchemaVersion), Position>,
     /// The newest commit that was visible when it greeted last.
     greeted: Lsn,
     /// What it said last of its store when it greeted: which, the attempt, and what it holds.
@@ -155,11 +155,12 @@ impl Oracle {
 
     /// Whether a client's stores ever held this.
     fn ever_held(&self, client: usize, waypoint: &Waypoint) -> bool {
-        self.clients[client].held.get(&waypoint.era).is_some_and(|most| waypoint.position <= *most)
+        let most = self.clients[client].held.get(&(waypoint.era, waypoint.schema));
+        most.is_some_and(|most| waypoint.position <= *most)
     }
 
     fn note_held(&mut self, client: usize, waypoint: &Waypoint) {
-        let most = self.clients[client].held.entry(waypoint.era).or_default();
+        let most = self.clients[client].held.entry((waypoint.era, waypoint.schema)).or_default();
         *most = waypoint.position.max(*most);
     }
 

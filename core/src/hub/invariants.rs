@@ -67,6 +67,7 @@ impl Hub {
         ensure!(self.desk.scopes.users() == served, "each served session has one scope");
         ensure!(self.desk.spools.users() == backfills, "each backfill uses one spool");
         ensure!(self.desk.ring.is_sound(), "recent pages chain");
+        self.check_waits()?;
         for (client, id) in &self.clients {
             let known = self.slab.get(*id).and_then(Session::client) == Some(client);
             ensure!(known, "{client} has the session {id}");

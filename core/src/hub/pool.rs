@@ -80,6 +80,17 @@ impl<Q: Question, Key: Ord + Clone> Pool<Q, Key> {
         self.paused = false;
     }
 
+    /// Whether nothing is asked until [`Pool::resume`].
+    pub const fn is_paused(&self) -> bool {
+        self.paused
+    }
+
+    /// How many sessions are to be answered.
+    pub fn waiting(&self) -> usize {
+        let asked = self.open.memos().map(|memo| memo.sessions.len()).sum::<usize>();
+        asked + self.wanted.values().map(Vec::len).sum::<usize>()
+    }
+
     pub fn is_empty(&self) -> bool {
         self.open.is_empty() && self.wanted.is_empty()
     }

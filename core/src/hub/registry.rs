@@ -136,6 +136,11 @@ impl Saves {
     pub fn is_empty(&self) -> bool {
         self.open.is_empty() && self.waiting() == 0
     }
+
+    /// Whether something is to be stored and none of it is being stored.
+    pub fn wait(&self) -> bool {
+        self.open.is_empty() && self.waiting() > 0
+    }
 }
 
 /// Renewals under way.

@@ -55,6 +55,10 @@ impl Retries {
         (first.key().0 <= now).then(|| first.remove())
     }
 
+    pub fn len(&self) -> usize {
+        self.at.len()
+    }
+
     pub fn is_empty(&self) -> bool {
         self.at.is_empty()
     }

@@ -116,6 +116,17 @@ impl Spools {
         self.entries.values().map(|entry| entry.users as usize).sum()
     }
 
+    /// Whether a snapshot is to be taken for somebody, and none is being taken.
+    pub fn wait(&self) -> bool {
+        let wanted = |entry: &Entry| entry.users > 0 && matches!(entry.state, State::Wanted { .. });
+        self.open.is_empty() && self.entries.values().any(wanted)
+    }
+
+    /// Whether a snapshot is kept, or would be, that nobody uses.
+    pub fn has_unused(&self) -> bool {
+        self.entries.values().any(|entry| entry.users == 0)
+    }
+
     /// Whether a snapshot is still to be taken for somebody.
     pub fn is_busy(&self) -> bool {
         !self.open.is_empty() || self.entries.values().any(|entry| entry.users > 0)

@@ -67,7 +67,7 @@ impl Hub {
 }
 
 /// When a session will have been too slow, and in what.
-fn deadline(session: &Session, config: &Config) -> Option<(Timestamp, &'static str)> {
+pub(super) fn deadline(session: &Session, config: &Config) -> Option<(Timestamp, &'static str)> {
     const UNACKNOWLEDGED: &str = "nothing was acknowledged for too long; connect again when there is time to read";
     match &session.phase {
         Phase::Opened { greet_by } => Some((*greet_by, "no `hello` came in time; send it when the connection opens")),

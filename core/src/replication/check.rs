@@ -1,6 +1,8 @@
 //! The invariants.
 
-use super::phase::Phase;
+use super::phase::{Phase, Step};
+use super::pipeline::{Job, Lane};
+use super::stream::Stream;
 use super::{Replication, Timer};
 use crate::ensure;
 use crate::machine::BrokenInvariant;
@@ -61,6 +63,54 @@ impl Replication {
         }
         let waits = matches!(self.phase, Phase::Standby) && asks.take_lease.is_empty();
         ensure!(!waits || self.outside.timers.is_set(Timer::Retry), "standing by, and nothing will end that");
+        self.check_waits()
+    }
+
+    /// Nothing is forgotten: whatever waits, waits for an answer, or for a timer that is set.
+    fn check_waits(&self) -> Result<(), BrokenInvariant> {
+        let asks = &self.outside.asks;
+        let set = |timer| self.outside.timers.is_set(timer);
+        if let Phase::Preparing(..) | Phase::Streaming(_) = self.phase {
+            ensure!(set(Timer::Renew) || !asks.renew_lease.is_empty(), "the lease runs out, and nobody renews it");
+            ensure!(set(Timer::Prune) || !asks.prune.is_empty(), "history grows, and nobody prunes it");
+        }
+        match &self.phase {
+            Phase::Preparing(_, step) => {
+                let asked = match step {
+                    Step::Waiting => set(Timer::Retry),
+                    Step::Inspecting | Step::Verifying(_) => !asks.inspect_source.is_empty(),
+                    Step::Loading(_) => !asks.load_progress.is_empty(),
+                    Step::CreatingSlot { .. } => !asks.create_slot.is_empty(),
+                    Step::SettlingSlot { .. } => !asks.settle_slot.is_empty(),
+                    Step::BeginningEra { .. } => !asks.begin_era.is_empty(),
+                    Step::Raising { .. } => !asks.raise_schema.is_empty(),
+                    Step::Starting(_) => !asks.start_stream.is_empty(),
+                };
+                ensure!(asked, "the stream is prepared, and nobody goes on with it");
+            }
+            Phase::Streaming(stream) => self.check_stream_waits(stream)?,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn check_stream_waits(&self, stream: &Stream) -> Result<(), BrokenInvariant> {
+        let asks = &self.outside.asks;
+        let set = |timer| self.outside.timers.is_set(timer);
+        let writes = match &stream.lane {
+            Lane::Free => true,
+            Lane::Asked(Job::Note(_)) => !asks.note_attempt.is_empty(),
+            Lane::Asked(Job::Record(_)) => !asks.record_page.is_empty(),
+            Lane::Asked(Job::Raise { .. }) => !asks.raise_schema.is_empty(),
+            Lane::Waiting(_) => set(Timer::RetryJob),
+        };
+        ensure!(writes, "something is to be written, and nobody writes it");
+        ensure!(set(Timer::Inspect) || !asks.inspect_tables.is_empty(), "the tables may change, and nobody looks");
+        ensure!(set(Timer::Silence) || asks.read_source.is_empty(), "the stream is read, and may be silent for ever");
+        let saved = stream.head.covered <= stream.durable || set(Timer::SaveIdle) || !asks.save_covered.is_empty();
+        ensure!(saved, "covered is to be saved, and nobody saves it");
+        let nudged = self.outside.wanted <= stream.head.covered || set(Timer::Nudge);
+        ensure!(nudged, "covered is waited for, and nobody nudges the source");
         Ok(())
     }
 }

@@ -26,6 +26,10 @@ impl Oracle {
                 "history was pruned"
             }
             ResyncReason::UnknownPosition if self.lost.is_nothing() => "its place is not known",
+            ResyncReason::OtherEra if self.lost.is_nothing() => "another era has begun",
+            ResyncReason::SchemaChanged if self.lost.is_nothing() && Some(at.schema) == postgres.schema() => {
+                "the tables were altered"
+            }
             _ => return Ok(()),
         };
         let event = format!("client/{client} holds {}, and is told that {why}", at.position);

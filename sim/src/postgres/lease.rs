@@ -308,12 +308,6 @@ impl Postgres {
         Sighting { evidence: self.evidence(), renewals, started: self.started, renewals_at_start }
     }
 
-    /// The same, of the server that is started on this copy.
-    #[must_use]
-    pub fn sighting_once_restored(&self) -> Sighting {
-        Sighting { started: u64::MAX, renewals_at_start: self.lease.renewals, ..self.sighting() }
-    }
-
     fn count_renewal(&mut self) {
         let lease = &mut self.lease;
         if lease.counted.is_none_or(|(started, _)| started != self.started) {

@@ -4,7 +4,7 @@ use super::Postgres;
 use super::tables::alterations_in;
 use super::wal::{Alteration, Commit, Expected, Sums, alterations};
 use dormouse_core::change::Scope;
-use dormouse_core::position::{Era, Lsn, Waypoint};
+use dormouse_core::position::{Era, Lsn, SchemaVersion, Waypoint};
 
 /// How a replica's content sum compares with the truth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,6 +112,19 @@ impl Postgres {
     #[must_use]
     pub const fn newest_visible(&self) -> Lsn {
         self.spools.visible.newest
+    }
+
+    /// The present schema number.
+    #[must_use]
+    pub fn schema(&self) -> Option<SchemaVersion> {
+        Some(self.eras.last()?.schema)
+    }
+
+    /// How many alterations of tables what is noted in the present era knows.
+    #[must_use]
+    pub fn noted(&self) -> Option<(Era, u32)> {
+        let era = self.eras.last()?;
+        Some((era.era, alterations_in(&era.fingerprints)))
     }
 
     /// Whether the tables have an alteration that Replication has not noted.

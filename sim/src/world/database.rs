@@ -215,7 +215,12 @@ impl World {
                 Input::CoveredSaved(answer(ask.id, reply))
             }
             Output::InspectTables(ask) => Input::TablesInspected(answer(ask.id, pg.ask_inspect_tables(&ask.question))),
-            Output::RaiseSchema(ask) => Input::SchemaRaised(answer(ask.id, pg.ask_raise_schema(&ask.question))),
+            Output::RaiseSchema(ask) => {
+                let before = pg.noted();
+                let reply = pg.ask_raise_schema(&ask.question);
+                self.judge_noted(whose, before);
+                Input::SchemaRaised(answer(ask.id, reply))
+            }
             Output::Prune(ask) => {
                 let before = pg.history_changes();
                 let reply = pg.ask_prune(now, &ask.question);

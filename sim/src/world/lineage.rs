@@ -7,12 +7,13 @@
 use super::{Event, World};
 use crate::entity::Entity;
 use crate::log::{Draft, What};
+use crate::oracle::Promise;
 use crate::postgres::Postgres;
 use crate::probe::Probe;
 use dormouse_core::ask::{Answer, AskId};
 use dormouse_core::lineage::Sighting;
 use dormouse_core::replication::{Fenced, Input};
-use dormouse_core::safeguard::Safeguards;
+use dormouse_core::safeguard::Safeguard;
 use dormouse_core::time::Timestamp;
 use dormouse_core::wire::ServerMessage;
 use std::fmt;
@@ -109,7 +110,12 @@ impl World {
             let earlier = newest.clone();
             newest.follow(&found, &earlier);
         }
-        (known.connected, known.restores) = (true, self.postgres.restores());
+        known.connected = true;
+        let restored = std::mem::replace(&mut known.restores, self.postgres.restores()) != self.postgres.restores();
+        if restored && self.plan.safeguards.holds(Safeguard::SameDatabase) {
+            let event = "goes on as before with a database that was restored from a copy".into();
+            self.violate(Promise::Complete, "restored", Entity::Replication(node), event);
+        }
         true
     }
 
@@ -157,12 +163,10 @@ impl World {
 
     /// Whether every process that is running would notice that the database became this copy.
     pub(super) fn would_notice(&self, copy: &Postgres) -> bool {
-        let found = copy.sighting_once_restored();
+        let kept = copy.lease().renewals;
         let mut known = self.replications.iter().filter(|host| host.machine.is_some()).map(|host| &host.known);
-        known.all(|known| {
-            let broken = |earlier: &Sighting| found.breaks_with(earlier, Safeguards::ALL).is_some();
-            known.newest.as_ref().is_some_and(broken)
-        })
+        // It is the same system on the same timeline: only what was renewed since tells of it.
+        known.all(|known| known.newest.as_ref().is_some_and(|earlier| kept < earlier.renewals))
     }
 
     /// Whether a process goes on with what it remembers of a database that is gone.

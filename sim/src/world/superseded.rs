@@ -3,6 +3,7 @@
 use super::World;
 use crate::entity::Entity;
 use crate::oracle::Promise;
+use dormouse_core::position::Era;
 use dormouse_core::replication::{Fenced, Input, PhaseName, Replication, Token};
 
 /// The lease that is lost, and how many answers were for nobody before.
@@ -29,6 +30,17 @@ impl World {
         if before.is_some() && kept == before {
             let event = "goes on under its lease, and was told that a newer one holds it".into();
             self.violate(Promise::Durable, "superseded", Entity::Replication(node), event);
+        }
+    }
+}
+
+impl World {
+    /// Tables were noted: as they are now, or were when somebody looked last, and never as they were before that.
+    pub(super) fn judge_noted(&mut self, whose: Entity, before: Option<(Era, u32)>) {
+        let (Some((era, before)), Some((still, noted))) = (before, self.postgres.noted()) else { return };
+        if era == still && noted < before {
+            let event = format!("notes tables that were altered {noted} times, and had noted {before} alterations");
+            self.violate(Promise::Durable, "noted back", whose, event);
         }
     }
 }
