@@ -53,6 +53,8 @@ pub struct Player<S> {
     recorded: Vec<(Waypoint, Lsn)>,
     last_page: Option<(Position, Arc<Page>, bool)>,
     raises: Vec<RaiseSchema>,
+    /// What is noted of the tables, as far as this replicator knows.
+    noted: Fingerprints,
     epochs: BTreeMap<&'static str, Vec<Epoch>>,
 }
 
@@ -77,6 +79,7 @@ impl<S: Subject> Player<S> {
             recorded: Vec::new(),
             last_page: None,
             raises: Vec::new(),
+            noted: Fingerprints::new(),
             epochs: BTreeMap::new(),
         }
     }

@@ -375,6 +375,8 @@ pub struct RaiseSchema {
     pub era: Era,
     /// The number before.
     pub from: SchemaVersion,
+    /// What is noted before: where the number stays, this alone tells what came late from what is due.
+    pub noted: Fingerprints,
     /// To be kept.
     pub fingerprints: Fingerprints,
     /// `None`: keep the number, only note the fingerprints.

@@ -34,7 +34,7 @@ pub(super) enum Job {
     /// A page.
     Record(Arc<Page>),
     /// The shape of the tables.
-    Raise { fingerprints: Fingerprints, reason: Option<String> },
+    Raise { noted: Fingerprints, fingerprints: Fingerprints, reason: Option<String> },
 }
 
 impl Lane {
@@ -63,8 +63,8 @@ impl Stream {
         if !self.lane.is_free() {
             return;
         }
-        if let Some((fingerprints, reason)) = self.noted.take() {
-            return self.ask_job(Job::Raise { fingerprints, reason }, outside);
+        if let Some((noted, fingerprints, reason)) = self.noted.take() {
+            return self.ask_job(Job::Raise { noted, fingerprints, reason }, outside);
         }
         if !self.gate.is_open() {
             return;
@@ -118,9 +118,11 @@ impl Stream {
                 let question = RecordPage { token, era, expect, page, compare, row_last };
                 ask!(outside, record_page, RecordPage, question);
             }
-            Job::Raise { fingerprints, reason } => {
-                let (from, fingerprints, reason) = (self.head.schema(), fingerprints.clone(), reason.clone());
-                ask!(outside, raise_schema, RaiseSchema, RaiseSchema { token, era, from, fingerprints, reason });
+            Job::Raise { noted, fingerprints, reason } => {
+                let (from, noted) = (self.head.schema(), noted.clone());
+                let (fingerprints, reason) = (fingerprints.clone(), reason.clone());
+                let question = RaiseSchema { token, era, from, noted, fingerprints, reason };
+                ask!(outside, raise_schema, RaiseSchema, question);
             }
         }
         self.lane = Lane::Asked(job);

@@ -184,8 +184,8 @@ fn keep_era(tenure: Tenure, slot: Lsn, source: SourceState, progress: Progress, 
     if !changed {
         return start_stream(tenure, ready, outside);
     }
-    let (token, era, from) = (tenure.token, head.era(), head.schema());
-    let question = RaiseSchema { token, era, from, fingerprints: fingerprints.clone(), reason };
+    let (token, era, from, noted) = (tenure.token, head.era(), head.schema(), ready.fingerprints.clone());
+    let question = RaiseSchema { token, era, from, noted, fingerprints: fingerprints.clone(), reason };
     ask!(outside, raise_schema, RaiseSchema, question);
     Step::Raising { ready, fingerprints }
 }

@@ -61,11 +61,11 @@ impl Noted {
         self.differs = (found != self.noted || reason.is_some()).then_some((found, reason));
     }
 
-    /// Takes out what is to be noted next.
-    pub fn take(&mut self) -> Option<(Fingerprints, Option<String>)> {
+    /// Takes out what is to be noted next, with what is noted before it.
+    pub fn take(&mut self) -> Option<(Fingerprints, Fingerprints, Option<String>)> {
         let (fingerprints, reason) = self.differs.take()?;
-        self.noted.clone_from(&fingerprints);
-        Some((fingerprints, reason))
+        let before = std::mem::replace(&mut self.noted, fingerprints.clone());
+        Some((before, fingerprints, reason))
     }
 }
 

@@ -100,16 +100,25 @@ impl Database {
         }
         // A table may have become published while a transaction was writing to it. What that one wrote before is in no
         // stream, and it may be visible to no snapshot yet: so X0 is raised, as at the start of an era.
+        // What a version before noted has no member that was not looked at then: so what follows need only contain it.
         let noted = transaction
             .query_opt(
                 "update dormouse.era e set fingerprints = q.noted, schema = q.became, \
                schema_reason = coalesce(q.reason, e.schema_reason), \
                x0 = case when q.reason is null then e.x0 else greatest(e.x0, pg_current_xact_id()) end \
-             from (select $1::text::jsonb, $2::text, $3::int, $3 + case when $2 is null then 0 else 1 end) \
-                  as q (noted, reason, before, became) \
+             from (select $1::text::jsonb, $2::text, $3::int, $3 + case when $2 is null then 0 else 1 end, $6::text::jsonb) \
+                  as q (noted, reason, before, became, follows) \
              where e.counter = $4 and e.id = $5 and e.counter = (select max(counter) from dormouse.era) \
-               and (e.schema = q.before or (e.schema = q.became and e.fingerprints = q.noted)) returning e.schema",
-                &[&to_json(&q.fingerprints), &q.reason, &small(q.from.0), &small(q.era.counter), &signed(q.era.id)],
+               and (e.schema = q.before and q.follows @> e.fingerprints or e.schema = q.became and e.fingerprints = q.noted) \
+             returning e.schema",
+                &[
+                    &to_json(&q.fingerprints),
+                    &q.reason,
+                    &small(q.from.0),
+                    &small(q.era.counter),
+                    &signed(q.era.id),
+                    &to_json(&q.noted),
+                ],
             )
             .await;
         let Some(noted) = noted.map_err(failure::of)? else { return Ok(Fenced::Superseded) };

@@ -208,7 +208,8 @@ impl Postgres {
         let became = SchemaVersion(ask.from.0 + u32::from(ask.reason.is_some()));
         let follows = |era: &&EraRow| {
             era.era == ask.era
-                && (era.schema == ask.from || (era.schema == became && era.fingerprints == ask.fingerprints))
+                && (era.schema == ask.from && is_known(&era.fingerprints, &ask.noted)
+                    || era.schema == became && era.fingerprints == ask.fingerprints)
         };
         if self.eras.last().filter(follows).is_none() {
             return Ok(Fenced::Superseded);
@@ -257,6 +258,12 @@ impl Postgres {
     #[must_use]
     pub const fn unclean_ends_most(&self) -> u32 {
         self.unclean_ends_most
+    }
+
+    /// Whether the present era's row says of the tables what they are.
+    #[must_use]
+    pub fn is_noted(&self) -> bool {
+        self.eras.last().is_none_or(|era| era.fingerprints == self.fingerprints())
     }
 
     /// The present era.
@@ -323,4 +330,9 @@ impl Postgres {
             timeline: self.timeline,
         }
     }
+}
+
+/// Whether all that is noted is what whoever notes something else knew to be.
+fn is_known(noted: &Fingerprints, known: &Fingerprints) -> bool {
+    noted.iter().all(|(name, table)| known.get(name) == Some(table))
 }

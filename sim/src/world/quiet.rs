@@ -213,6 +213,10 @@ impl World {
                 self.violate(Promise::Bounded, "queue", Entity::Replication(node), event);
             }
         }
+        if !self.postgres.is_noted() {
+            let event = "what is noted of the tables is not what they are".into();
+            self.violate(Promise::Converges, "noted", Entity::Postgres, event);
+        }
         let lease = self.postgres.lease();
         if lease.expires <= self.now && (0..NODES).any(|node| self.replications[node as usize].stream.is_some()) {
             let event = format!("the lease of {} ran out while its holder streams", lease.holder);

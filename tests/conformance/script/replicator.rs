@@ -45,7 +45,15 @@ impl<S: Subject> Player<S> {
                 if let (Step::RaiseSchema { .. }, Question::RaiseSchema(raise)) = (step, &question) {
                     self.raises.push(raise.clone());
                 }
+                let notes = match &question {
+                    Question::RaiseSchema(RaiseSchema { fingerprints, .. })
+                    | Question::BeginEra(BeginEra { fingerprints, .. }) => Some(fingerprints.clone()),
+                    _ => None,
+                };
                 let mut answer = self.ask(question, lost).await;
+                if let Ok(Answered::Schema(Fenced::Done(_)) | Answered::Era(Fenced::Done(_))) = &answer {
+                    self.noted = notes.unwrap_or_default();
+                }
                 // How much of what was confirmed a restart forgets is Postgres' own affair, so it is told as what it was.
                 if let Ok(Answered::Source(Fenced::Done(SourceState { slot: Some(slot), .. }))) = &mut answer {
                     slot.confirmed = slot.confirmed.max(self.forgettable());
@@ -90,6 +98,7 @@ impl<S: Subject> Player<S> {
                 token: self.token(*whose),
                 era: self.head.map_or_else(Era::default, |head| head.era()),
                 from: self.head.map_or_else(SchemaVersion::default, |head| head.schema()),
+                noted: self.noted.clone(),
                 fingerprints: self.seen.clone(),
                 reason: alters.then(|| "a script".into()),
             }),
@@ -118,6 +127,7 @@ impl<S: Subject> Player<S> {
             }
             Ok(Answered::Progress(Fenced::Done(Some(progress)))) => {
                 self.head = Some(progress.head);
+                self.noted = progress.fingerprints.clone();
                 self.resume(progress.head.position());
             }
             Ok(Answered::Schema(Fenced::Done(schema))) => {

@@ -140,7 +140,8 @@ impl World {
         let became = SchemaVersion(question.from.0 + u32::from(question.reason.is_some()));
         let here = progress.head.schema();
         let again = here == became && progress.fingerprints == question.fingerprints;
-        if progress.head.era() != question.era || (here != question.from && !again) {
+        let follows = here == question.from && progress.fingerprints == question.noted;
+        if progress.head.era() != question.era || (!follows && !again) {
             return Fenced::Superseded;
         }
         progress.fingerprints.clone_from(&question.fingerprints);

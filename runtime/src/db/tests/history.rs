@@ -6,7 +6,7 @@ use dormouse_core::hub::{JudgePosition, Named};
 use dormouse_core::position::{CommitTime, Era, Lsn, Position, SchemaVersion, Waypoint};
 use dormouse_core::replication::{Fenced, LoadProgress, Prune, RaiseSchema, RecordPage, Recorded, SaveCovered, Token};
 use dormouse_core::row::{Row, Value};
-use dormouse_core::source::TableFingerprint;
+use dormouse_core::source::{Fingerprints, TableFingerprint};
 use dormouse_core::xid::Xid;
 
 async fn append(world: &World, token: Token, head: Head, expect: Position, parts: Vec<Transaction>) -> Recorded {
@@ -192,16 +192,24 @@ async fn covered_and_the_schema_number_are_kept() {
     assert_eq!(save(covered).await, Ok(Fenced::Done(())));
     assert_eq!(save(Lsn(covered.0 - 100)).await, Ok(Fenced::Done(())));
     assert_eq!(world.head().await.covered, covered);
+    let tables = |name: &str| Fingerprints::from([("public.t".into(), fingerprint(name))]);
     let ask = |reason: Option<&str>| RaiseSchema {
         token,
         era: head.era(),
         from: head.schema(),
-        fingerprints: [("public.t".into(), fingerprint(reason.unwrap_or("none")))].into(),
+        noted: tables("none"),
+        fingerprints: tables(reason.unwrap_or("none")),
         reason: reason.map(String::from),
     };
+    let note =
+        |noted: &Fingerprints, name| RaiseSchema { noted: noted.clone(), fingerprints: tables(name), ..ask(None) };
     let raise = |question| world.database.raise_schema(question);
     let raised = SchemaVersion(head.schema().0 + 1);
-    assert_eq!(raise(ask(None)).await, Ok(Fenced::Done(head.schema())));
+    let nothing = Fingerprints::new();
+    assert_eq!(raise(note(&nothing, "other")).await, Ok(Fenced::Done(head.schema())));
+    assert_eq!(raise(note(&tables("other"), "none")).await, Ok(Fenced::Done(head.schema())));
+    assert_eq!(raise(note(&nothing, "other")).await, Ok(Fenced::Superseded), "it keeps the number, and comes late");
+    assert_eq!(raise(ask(None)).await, Ok(Fenced::Done(head.schema())), "asked again after a lost answer");
     assert_eq!(raise(ask(Some("why"))).await, Ok(Fenced::Done(raised)));
     assert_eq!(raise(ask(Some("why"))).await, Ok(Fenced::Done(raised)), "asked again after a lost answer");
     assert_eq!(raise(ask(Some("late"))).await, Ok(Fenced::Superseded), "given up before the other was asked for");

@@ -155,7 +155,8 @@ async fn no_snapshot_while_what_ran_when_the_era_began_still_runs() {
     other.batch_execute("begin; insert into t values (1, 'a')").await.expect("runs");
     let fingerprints = done(world.database.inspect_tables(InspectTables { token }).await.expect("answers"));
     let (era, from) = (head.era(), head.schema());
-    let raise = RaiseSchema { token, era, from, fingerprints, reason: Some("a test".into()) };
+    let raise =
+        RaiseSchema { token, era, from, noted: fingerprints.clone(), fingerprints, reason: Some("a test".into()) };
     world.database.raise_schema(raise).await.expect("answers");
     assert_eq!(take(&world, Scope::All).await, Ok(SnapshotTaken::EraStarting));
     let era = world.head().await.era();
@@ -172,7 +173,9 @@ async fn no_snapshot_is_taken_of_a_table_that_is_not_noted() {
     let world = World::new("create table t (id int primary key)").await;
     let (token, head) = world.era().await;
     let (era, from) = (head.era(), head.schema());
-    let raise = RaiseSchema { token, era, from, fingerprints: BTreeMap::default(), reason: Some("a test".into()) };
+    let noted = done(world.database.inspect_tables(InspectTables { token }).await.expect("answers"));
+    let (fingerprints, reason) = (BTreeMap::default(), Some("a test".into()));
+    let raise = RaiseSchema { token, era, from, noted, fingerprints, reason };
     world.database.raise_schema(raise).await.expect("answers");
     let taken = take(&world, Scope::All).await;
     assert!(

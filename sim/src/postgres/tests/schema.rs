@@ -12,7 +12,7 @@ impl Rig {
         let (era, from) = (old.head.era(), old.head.schema());
         let fingerprints = done(self.pg.ask_inspect_tables(&InspectTables { token }));
         let reason = alters_existing_rows(&old.fingerprints, &fingerprints);
-        let raise = RaiseSchema { token, era, from, fingerprints, reason: reason.clone() };
+        let raise = RaiseSchema { token, era, from, noted: old.fingerprints, fingerprints, reason: reason.clone() };
         done(self.pg.ask_raise_schema(&raise));
         reason
     }
