@@ -1,5 +1,6 @@
 //! Hubs say up to where covered is waited for, and a replicator that is there already says so at once.
 
+use super::lineage::node_of;
 use super::{Event, World};
 use crate::entity::{Entity, NODES};
 use crate::log::Link;
@@ -12,10 +13,13 @@ use std::time::Duration;
 pub(super) type Wanted = Option<(Lsn, u64, u64)>;
 
 impl World {
-    /// A hub waits until covered has reached an LSN: every replicator hears it.
+    /// A hub waits until covered has reached an LSN: every replicator hears it, but none that knows already that the database was
+    /// restored where the hub does not. Servers tell their own alone, which begins anew together with them; and no other would ever
+    /// stop to look for a place that is gone.
     pub(super) fn covered_wanted(&mut self, hub: u8, lsn: Lsn) {
+        let behind = self.is_behind(node_of(Entity::Hub(hub)));
         for node in 0..NODES {
-            if self.replications[node as usize].machine.is_some() {
+            if self.replications[node as usize].machine.is_some() && (!behind || self.is_behind(node)) {
                 self.log.sends(Entity::Hub(hub), || Link::Covered(node, lsn));
                 let input = Box::new(Input::CoveredWanted { lsn });
                 self.plan_in(Duration::from_micros(30), Event::ReplicationHears { node, life: 0, input });
