@@ -112,7 +112,7 @@ const NEVER: &[(&[Kind], &[Phase], &str)] = &[
         "a client that dials is connecting",
     ),
     (
-        &[Kind::StoreLatency, Kind::StoreFails],
+        &[Kind::StoreLatency, Kind::StoreFails, Kind::SlowStore],
         &[Phase::ClientDown, Phase::ClientConnecting, Phase::ClientGreeting],
         "a store is asked only for what a session brought, and its answer is awaited before the next dial",
     ),
@@ -135,6 +135,9 @@ pub const fn concerns(kind: Kind) -> &'static [Class] {
         | Kind::LoseSpool
         | Kind::PoisonTransaction
         | Kind::Flood
+        | Kind::GarbleWelcome
+        | Kind::GarbleReplaced
+        | Kind::RefuseRegistry
         | Kind::CommitApart
         | Kind::DownFor
         | Kind::SilentCrash
@@ -175,6 +178,7 @@ pub const fn concerns(kind: Kind) -> &'static [Class] {
         | Kind::HalfOpen
         | Kind::StoreLatency
         | Kind::StoreFails
+        | Kind::SlowStore
         | Kind::DialLatency
         | Kind::DialFails
         | Kind::SlowReader

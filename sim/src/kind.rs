@@ -153,6 +153,14 @@ kinds! {
     Flood = 71, "more messages than there is room for, to";
     /// The end of a transaction comes in a read of its own, after all of its changes.
     CommitApart = 73, "a commit is read apart from its transaction's changes by";
+    /// The registry takes nothing that a hub writes to it, for a while.
+    RefuseRegistry = 74, "the registry refuses for bucket {} what is written to it by";
+    /// A store on a disk that is slow for some of its transactions.
+    SlowStore = 75, "every transaction takes long for bucket {} in the store of";
+    /// A welcome that names another place than the client's.
+    GarbleWelcome = 76, "a welcome names another place to";
+    /// A server that says of itself that another session has taken over.
+    GarbleReplaced = 77, "another session is said to have taken the place of";
     /// No choice, but a moment: a dial reaches the server.
     Dialled = 51, "a dial reaches the server from";
     /// A moment: a greeting reaches the hub.

@@ -202,7 +202,12 @@ impl Plan {
             lease_renew_every: Duration::from_secs(1),
             keep_min: if retention { Duration::from_millis(300) } else { Duration::from_secs(600) },
             keep_max: if retention { Duration::from_millis(2_000) } else { Duration::from_secs(3_600) },
-            prune_every: if retention { Duration::from_millis(700) } else { Duration::from_secs(20) },
+            // Registrations that have run out go first.
+            prune_every: if retention || self.has(Family::Brief) {
+                Duration::from_millis(700)
+            } else {
+                Duration::from_secs(20)
+            },
             inspect_every: Duration::from_secs(2),
             idle_save_bytes: 64 * 1024,
             idle_save_every: Duration::from_secs(4),
@@ -227,8 +232,8 @@ impl Plan {
         let page_changes_max = limits.changes - 2 + u32::try_from(life % 4).unwrap_or(0);
         hub::Config {
             seed: self.seed ^ u64::from(hub) << 8,
-            registration_ttl: Duration::from_secs(9),
-            renew_every: Duration::from_secs(3),
+            registration_ttl: Duration::from_secs(if self.has(Family::Brief) { 3 } else { 9 }),
+            renew_every: Duration::from_secs(if self.has(Family::Brief) { 1 } else { 3 }),
             greet_timeout: Duration::from_secs(2),
             ack_timeout: Duration::from_secs(6),
             ahead_wait: Duration::from_secs(1),

@@ -27,6 +27,7 @@ mod owed;
 mod poison;
 mod prompt;
 mod quiet;
+mod refused;
 mod replace;
 mod replication;
 mod restore;

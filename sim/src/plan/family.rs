@@ -108,6 +108,8 @@ families! {
     Huge = 53 of 12,
     /// Two stores have one client id.
     Cloned = 54 of 12,
+    /// Registrations last for seconds, and the registry refuses for as long what is written to it.
+    Brief = 55 of 8,
 }
 
 /// Which families are on.

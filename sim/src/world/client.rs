@@ -21,6 +21,11 @@ use std::time::Duration;
 /// How long an application takes to provide another credential.
 const CREDENTIAL_US: &[u64] = &[5_000, 100_000, 800_000, 2_500_000];
 pub(super) const STORE_US: &[u64] = &[100, 2_000, 30_000, 250_000];
+/// How long a transaction takes where one after the other is slow: a window of them takes longer than a session may go without acknowledging
+/// anything, and none of them does.
+const SLOW: Duration = Duration::from_millis(1_800);
+/// For how long they are: shorter than everybody rests before the world is tried once more.
+const SLOW_US: &[u64] = &[0, 4_000_000, 12_000_000];
 /// How long a client may wait before it dials again after an orderly restart: some first waits, and never longer and longer.
 const AWAY_MAX: Duration = Duration::from_millis(100);
 const DOWN_US: &[u64] = &[30_000, 2_000, 300_000, 1_500_000];
@@ -53,6 +58,8 @@ pub(super) struct ClientHost {
     /// It was given another credential after it had greeted, and has not shown it yet.
     owes_credential: bool,
     pub(super) owed: Owed,
+    /// Until when the transactions of its store are slow.
+    slow_until: Timestamp,
     /// Whether the last message was a welcome, which tells of the credential with which it dialled.
     welcomed: bool,
 }
@@ -150,6 +157,9 @@ impl World {
         let host = &mut self.clients[client as usize];
         (host.wants_credential, host.owes_credential) = (false, provided && greeted);
         self.pump_client(client);
+        if fault == Some(FaultCode::Replaced) && ended && self.plan.is_thin(client) {
+            self.judge_replaced(client);
+        }
         let host = &mut self.clients[client as usize];
         if std::mem::take(&mut host.owes_credential) && host.machine.is_some() {
             let event = "it was given another credential after it had greeted, and does not show it".into();
@@ -323,13 +333,27 @@ impl World {
         self.note_storing(client, &ask.question.request);
         self.doing = names::of_store(&ask.question.request);
         let weight = if self.plan.has(Family::Latency) { per_mille(100) } else { per_mille(10) };
-        let after = self.delay(Kind::StoreLatency, entity, STORE_US, weight);
+        let after = self.delay(Kind::StoreLatency, entity, STORE_US, weight) + self.slowness(client);
         let fails = if self.plan.has(Family::ClientCrash) { per_mille(8) } else { 0 } * self.given_up(client);
         let fate = self.choose(Kind::StoreFails, entity, 3, fails);
         if fate != 0 {
             self.hit(Probe::StoreFailed);
         }
         self.plan_in(after, Event::StoreRuns { client, life, ask: Box::new(ask), fate });
+    }
+
+    /// How much longer a transaction takes on a disk that is slow for a while: it does not become fast because faults rest.
+    fn slowness(&mut self, client: u8) -> Duration {
+        let rests = self.quiet.is_some() || self.window.is_some();
+        if self.plan.has(Family::SlowReader) && !rests && self.clients[client as usize].slow_until <= self.now {
+            let bucket = self.choose(Kind::SlowStore, Entity::Client(client), SLOW_US.len() as u64, per_mille(6));
+            if bucket != 0 {
+                self.hit(Probe::StoreSlow);
+                let slow = Duration::from_micros(SLOW_US[usize::try_from(bucket).unwrap_or(0)]);
+                self.clients[client as usize].slow_until = self.now + slow;
+            }
+        }
+        if self.clients[client as usize].slow_until > self.now { SLOW } else { Duration::ZERO }
     }
 
     pub(super) fn store_runs(&mut self, client: u8, life: u64, ask: Ask<Store>, fate: u64) {

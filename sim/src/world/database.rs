@@ -282,7 +282,7 @@ impl World {
         // Copies of snapshots lie on the host's own disk.
         let is_local = matches!(question, hub::Output::ReadChunk(_));
         let asked = is_local || self.may_ask(0);
-        let refused = self.refuses_hub(hub, &question);
+        let refused = self.refuses_hub(hub, &question) || self.registry_refuses(hub, &question);
         // Few removals are asked for, and what is tried again may come after the client has come back.
         let rare = if matches!(question, hub::Output::Unregister(_)) { 4 } else { 1 };
         let fate = if asked && !refused { self.fate(entity, dangerous, rare) } else { Fate::Fails };
@@ -334,6 +334,9 @@ impl World {
             Output::ReadHead(ask) => Input::HeadRead(answer(ask.id, pg.ask_read_head(&ask.question))),
             Output::SavePositions(ask) => Input::PositionsSaved(answer(ask.id, pg.ask_save_positions(&ask.question))),
             Output::RenewRegistrations(ask) => {
+                if ask.question.entries.iter().any(|(client, _)| !pg.registrations().contains_key(client)) {
+                    self.probes.hit(Probe::RanOutInUse);
+                }
                 Input::RegistrationsRenewed(answer(ask.id, pg.ask_renew_registrations(now, &ask.question)))
             }
             Output::Unregister(ask) => Input::Unregistered(answer(ask.id, pg.ask_unregister(&ask.question))),

@@ -11,14 +11,16 @@ use crate::plan::{Family, QUEUE_MESSAGES};
 use crate::probe::Probe;
 use dormouse_core::change::Page;
 use dormouse_core::client;
-use dormouse_core::fault::Malformed;
-use dormouse_core::position::{Lsn, Position};
+use dormouse_core::fault::{FaultCode, Malformed, PeerFault};
+use dormouse_core::position::{Lsn, Position, Waypoint};
 use dormouse_core::session::BackfillId;
 use dormouse_core::store::StoreRequest;
 use dormouse_core::wire::ServerMessage;
 use std::sync::Arc;
 
 const WAYS: u64 = 11;
+/// So much further on than the client's place is another: past some transactions.
+const FURTHER: u64 = 1_500;
 
 impl World {
     /// What a server says arrives, perhaps garbled.
@@ -34,7 +36,7 @@ impl World {
         let weight = if piece { per_mille(240) } else { per_mille(40) };
         let weight = if self.plan.has(Family::Garbled) { weight } else { 0 };
         let said = match self.choose(Kind::Garble, Entity::Client(client), WAYS, weight) {
-            0 => message,
+            0 => message.map(|message| self.said_in_vain(client, message)),
             1 => {
                 self.hit(Probe::Garbled);
                 Err(Malformed { why: "garbled".into() })
@@ -81,6 +83,33 @@ impl World {
         if self.clients[client as usize].life == life && self.happens(Kind::LateFrame, Entity::Client(client), weight) {
             self.hit(Probe::FrameOnClosedSocket);
             self.client_hears(client, life, client::Input::Received { socket, message });
+        }
+    }
+
+    /// A welcome at another place than the client's, which holds what it holds; or a farewell because of a session that there is not.
+    fn said_in_vain(&mut self, client: u8, message: ServerMessage) -> ServerMessage {
+        if !self.plan.has(Family::Garbled) || self.plan.is_attacker(client) {
+            return message;
+        }
+        let entity = Entity::Client(client);
+        match message {
+            // A thin client believes its server, which alone remembers its place.
+            ServerMessage::Welcome { client: id, era, schema, head, from: Some(from), credential_expires_in_ms }
+                if !self.plan.is_thin(client) && self.happens(Kind::GarbleWelcome, entity, per_mille(150)) =>
+            {
+                self.hit(Probe::WelcomeGarbled);
+                let position = Position { commit_lsn: Lsn(from.position.commit_lsn.0 + FURTHER), ..from.position };
+                let from = Some(Waypoint { position, ..from });
+                ServerMessage::Welcome { client: id, era, schema, head, from, credential_expires_in_ms }
+            }
+            ServerMessage::Fault(_) | ServerMessage::Welcome { .. } => message,
+            message if self.happens(Kind::GarbleReplaced, entity, per_mille(6)) => {
+                self.hit(Probe::ReplacedGarbled);
+                let fault = PeerFault::new(FaultCode::Replaced, "a newer session has taken over");
+                let _ = message; // It is lost with the connection.
+                ServerMessage::Fault(fault)
+            }
+            message => message,
         }
     }
 

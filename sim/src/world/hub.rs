@@ -65,6 +65,8 @@ pub(super) struct HubHost {
     pub(super) told: Option<Waypoint>,
     /// The copy of a snapshot that it dropped last.
     pub(super) dropped: Option<SpoolId>,
+    /// Until when the registry refuses what it writes.
+    pub(super) refused_until: Timestamp,
     /// How far its node's clock has jumped ahead.
     pub(super) ahead: Duration,
     /// Its host comes to itself after a jump: what arrives is handled before the timers that are due.

@@ -44,6 +44,14 @@ impl World {
         }
     }
 
+    /// A thin client was told that another took its place: it ends, or the two would take it from each other for ever.
+    pub(super) fn judge_replaced(&mut self, client: u8) {
+        if self.clients[client as usize].machine.is_some() {
+            let event = "another client of its id has taken its place, and it does not end".into();
+            self.violate(Promise::Converges, "replaced", Entity::Client(client), event);
+        }
+    }
+
     /// A client acknowledges a place: no earlier one than it has stored and not acknowledged yet.
     pub(super) fn judge_owed(&mut self, client: u8, through: &Waypoint) {
         let Some(stored) = self.clients[client as usize].owed.stored.take() else { return };
