@@ -6,8 +6,9 @@ use crate::oracle::Promise;
 use crate::plan::Family;
 use std::time::Duration;
 
-/// So long after everybody has come to rest nothing is left over that anything else could follow from.
-const SETTLED: Duration = Duration::from_secs(6);
+/// So long after everybody has come to rest nothing is left over that anything else could follow from: a question that was held and
+/// takes effect late does so 6.5 s after it was asked, and a lease that is lost by that is noticed when it is renewed, a second later.
+const SETTLED: Duration = Duration::from_secs(8);
 
 /// What goes on for ever: leases, registrations and credentials are renewed, tables and the head are looked at, history is pruned, a
 /// standby asks for the lease, and sockets that their clients have left are closed, whenever that is noticed.
