@@ -33,10 +33,14 @@ impl World {
         if has_place {
             connection.acked = Some(*through);
         }
-        // A hub that does not know the head yet cannot say whether that was ever sent, and drops it with the session.
-        let host = &mut self.hubs[connection.hub as usize];
+        let (hub, expires) = (connection.hub, connection.expires);
+        let attachment = connection.attachment.clone().filter(|_| has_place);
+        // A hub that does not know the head yet cannot say whether that was ever sent, and drops it with the session. Whose credential has
+        // run out is sent away, whatever it says.
+        let good = expires.is_none_or(|until| until > self.hub_now(hub));
+        let host = &mut self.hubs[hub as usize];
         let knows = host.machine.as_ref().is_some_and(|machine| machine.head().is_some());
-        if let Some(attachment) = connection.attachment.as_ref().filter(|_| has_place && knows) {
+        if let Some(attachment) = attachment.filter(|_| knows && good) {
             host.acked.insert(attachment.client.clone(), (attachment.epoch, *through));
         }
     }
