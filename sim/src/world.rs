@@ -32,6 +32,7 @@ mod replace;
 mod replication;
 mod restore;
 mod severed;
+mod slow;
 mod state;
 mod subject;
 mod superseded;

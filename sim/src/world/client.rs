@@ -21,11 +21,6 @@ use std::time::Duration;
 /// How long an application takes to provide another credential.
 const CREDENTIAL_US: &[u64] = &[5_000, 100_000, 800_000, 2_500_000];
 pub(super) const STORE_US: &[u64] = &[100, 2_000, 30_000, 250_000];
-/// How long a transaction takes where one after the other is slow: a window of them takes longer than a session may go without acknowledging
-/// anything, and none of them does.
-const SLOW: Duration = Duration::from_millis(1_800);
-/// For how long they are: shorter than everybody rests before the world is tried once more.
-const SLOW_US: &[u64] = &[0, 4_000_000, 12_000_000];
 /// How long a client may wait before it dials again after an orderly restart: some first waits, and never longer and longer.
 const AWAY_MAX: Duration = Duration::from_millis(100);
 const DOWN_US: &[u64] = &[30_000, 2_000, 300_000, 1_500_000];
@@ -59,7 +54,7 @@ pub(super) struct ClientHost {
     owes_credential: bool,
     pub(super) owed: Owed,
     /// Until when the transactions of its store are slow.
-    slow_until: Timestamp,
+    pub(super) slow_until: Timestamp,
     /// Whether the last message was a welcome, which tells of the credential with which it dialled.
     welcomed: bool,
 }
@@ -340,20 +335,6 @@ impl World {
             self.hit(Probe::StoreFailed);
         }
         self.plan_in(after, Event::StoreRuns { client, life, ask: Box::new(ask), fate });
-    }
-
-    /// How much longer a transaction takes on a disk that is slow for a while: it does not become fast because faults rest.
-    fn slowness(&mut self, client: u8) -> Duration {
-        let rests = self.quiet.is_some() || self.window.is_some();
-        if self.plan.has(Family::SlowReader) && !rests && self.clients[client as usize].slow_until <= self.now {
-            let bucket = self.choose(Kind::SlowStore, Entity::Client(client), SLOW_US.len() as u64, per_mille(6));
-            if bucket != 0 {
-                self.hit(Probe::StoreSlow);
-                let slow = Duration::from_micros(SLOW_US[usize::try_from(bucket).unwrap_or(0)]);
-                self.clients[client as usize].slow_until = self.now + slow;
-            }
-        }
-        if self.clients[client as usize].slow_until > self.now { SLOW } else { Duration::ZERO }
     }
 
     pub(super) fn store_runs(&mut self, client: u8, life: u64, ask: Ask<Store>, fate: u64) {
