@@ -135,8 +135,10 @@ impl Sent {
                 if !self.pages.is_empty() && self.pages.len() < before {
                     self.progressed = now.or(self.progressed);
                 }
-                // What was complete before everything came again is acknowledged, perhaps, while the next is under way.
-                if self.complete.is_some_and(|at| at.era == through.era && at.position <= through.position) {
+                // What was complete before everything came again is acknowledged, perhaps, while the next is under way; even at the same
+                // place, where the schema number tells them apart.
+                let of = |at: Waypoint| (at.era, at.schema) == (through.era, through.schema);
+                if self.complete.is_some_and(|at| of(at) && at.position <= through.position) {
                     self.unstaged = false;
                 }
             }
