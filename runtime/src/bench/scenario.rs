@@ -8,10 +8,13 @@ mod mixed;
 mod storm;
 mod throughput;
 
+use super::ceiling::drain;
 use super::load::wire::{Connected, Plan};
+use super::meter::Meter;
 use super::part::Fleet;
 use super::report::{Run, Settings};
 use super::subject::{Subject, connect, statement};
+use super::writer::numbers_from;
 use crate::cli::CommandError;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -128,6 +131,30 @@ fn all_live(connected: Connected) -> Result<Connected, CommandError> {
         0 => Ok(connected),
         missing => Err(CommandError::Failed(format!("{missing} clients did not become live"))),
     }
+}
+
+/// Clients that are live, the number before the first that they will see, and a slot that keeps what is written from now on.
+async fn live_fleet(subject: &Subject, settings: &Settings) -> Result<(u64, Fleet), CommandError> {
+    let base = numbers_from(settings.numbers());
+    let mut fleet = Fleet::start(&plan(subject, base, settings.numbers()))?;
+    all_live(fleet.connect(settings.clients, CONNECTING).await?)?;
+    keep_wal(subject, drain::SLOT).await?;
+    Ok((base, fleet))
+}
+
+/// Clients that were cut come back, until each has seen all: what that cost, in how many seconds the last was live, and when the last
+/// number was seen.
+async fn come_back(subject: &Subject, settings: &Settings, mut fleet: Fleet) -> Result<(Run, f64, u64), CommandError> {
+    let meter = Meter::start(subject, &[fleet.pid()]);
+    let back = all_live(fleet.come_back().await?)?;
+    fleet.wait(PATIENCE).await?;
+    let mut run = Run::default();
+    meter.finish(&mut run, (settings.clients * settings.numbers()) as u64);
+    let seen = fleet.report(&[]).await?;
+    fleet.forget().await?;
+    run.set_latencies(&back.took);
+    run.set_counts(&seen);
+    Ok((run, back.seconds, seen.last_us))
 }
 
 /// A slot that keeps what is written from now on, for the ceiling of who reads it.

@@ -32,9 +32,7 @@ impl World {
             self.violate(Promise::Durable, "superseded", Entity::Replication(node), event);
         }
     }
-}
 
-impl World {
     /// Tables were noted: as they are now, or were when somebody looked last, and never as they were before that.
     pub(super) fn judge_noted(&mut self, whose: Entity, before: Option<(Era, u32)>) {
         let (Some((era, before)), Some((still, noted))) = (before, self.postgres.noted()) else { return };

@@ -1,13 +1,12 @@
 //! Changes per second to each client, while transactions commit as fast as Postgres can, or from a backlog.
 
-use super::{CONNECTING, PATIENCE, all_live, drop_slot, keep_wal, plan};
+use super::{PATIENCE, come_back, drop_slot, live_fleet};
 use crate::bench::ceiling::drain;
 use crate::bench::meter::Meter;
-use crate::bench::part::Fleet;
 use crate::bench::process::now_us;
 use crate::bench::report::{Run, Settings};
 use crate::bench::subject::Subject;
-use crate::bench::writer::{beforehand, fast, numbers_from};
+use crate::bench::writer::{beforehand, fast};
 use crate::cli::CommandError;
 
 /// While transactions commit as fast as Postgres can.
@@ -37,27 +36,10 @@ pub(super) async fn from_backlog(subject: &mut Subject, settings: &Settings) -> 
     let starting_us = now_us();
     subject.start_servers()?;
     let listening_us = now_us();
-    let meter = Meter::start(subject, &[fleet.pid()]);
-    let back = all_live(fleet.come_back().await?)?;
-    fleet.wait(PATIENCE).await?;
-    let mut run = Run::default();
-    meter.finish(&mut run, (settings.clients * settings.numbers()) as u64);
-    let seen = fleet.report(&[]).await?;
-    fleet.forget().await?;
-    run.set_throughput(settings.numbers() as u64, seconds_between(listening_us, seen.last_us));
-    run.set_latencies(&back.took);
-    run.set_counts(&seen);
+    let (mut run, _, last_us) = come_back(subject, settings, fleet).await?;
+    run.set_throughput(settings.numbers() as u64, seconds_between(listening_us, last_us));
     run.add("server_start_ms", seconds_between(starting_us, listening_us) * 1e3);
     beside_the_drain(subject, settings, run).await
-}
-
-/// Clients that are live, the number before the first that they will see, and a slot that keeps what is written from now on.
-async fn live_fleet(subject: &Subject, settings: &Settings) -> Result<(u64, Fleet), CommandError> {
-    let base = numbers_from(settings.numbers());
-    let mut fleet = Fleet::start(&plan(subject, base, settings.numbers()))?;
-    all_live(fleet.connect(settings.clients, CONNECTING).await?)?;
-    keep_wal(subject, drain::SLOT).await?;
-    Ok((base, fleet))
 }
 
 async fn beside_the_drain(subject: &Subject, settings: &Settings, mut run: Run) -> Result<Run, CommandError> {
