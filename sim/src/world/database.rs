@@ -334,8 +334,12 @@ impl World {
             Output::ReadHead(ask) => Input::HeadRead(answer(ask.id, pg.ask_read_head(&ask.question))),
             Output::SavePositions(ask) => Input::PositionsSaved(answer(ask.id, pg.ask_save_positions(&ask.question))),
             Output::RenewRegistrations(ask) => {
-                if ask.question.entries.iter().any(|(client, _)| !pg.registrations().contains_key(client)) {
-                    self.probes.hit(Probe::RanOutInUse);
+                for (client, _) in &ask.question.entries {
+                    if !pg.registrations().contains_key(client) {
+                        self.probes.hit(Probe::RanOutInUse);
+                        // It is entered again without a place, which its hub knows of those alone that have not left.
+                        self.hubs[hub as usize].acked.remove(client);
+                    }
                 }
                 Input::RegistrationsRenewed(answer(ask.id, pg.ask_renew_registrations(now, &ask.question)))
             }

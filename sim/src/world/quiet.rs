@@ -123,6 +123,9 @@ impl World {
             if !host.live {
                 return Some((Entity::Client(client), format!("client/{client} is not live")));
             }
+            if self.is_slow(client) {
+                return Some((Entity::Client(client), format!("the store of client/{client} is slow")));
+            }
             let shown = self.shown(client);
             let at = shown.map_or(Lsn::ZERO, |shown| shown.position.commit_lsn);
             if let Some(shown) = shown.filter(|shown| self.oracle.is_lost(shown)) {

@@ -5,6 +5,7 @@ use crate::chooser::{Kind, per_mille};
 use crate::entity::Entity;
 use crate::plan::Family;
 use crate::probe::Probe;
+use dormouse_core::time::Timestamp;
 use std::time::Duration;
 
 /// How long a transaction takes where one after the other is slow: a window of them takes longer than a session may go without acknowledging
@@ -26,5 +27,11 @@ impl World {
             }
         }
         if self.clients[client as usize].slow_until > self.now { SLOW } else { Duration::ZERO }
+    }
+
+    /// Whether a store may still be carrying out what it was asked while it was slow.
+    pub(super) fn is_slow(&self, client: u8) -> bool {
+        let until = self.clients[client as usize].slow_until;
+        until != Timestamp::ZERO && self.now < until + SLOW
     }
 }
