@@ -100,7 +100,7 @@ impl Database {
         let opener = pool::Opener::new(config.parsed()?);
         let pool = pool::Pool::new(&opener, config.connections_max, &lineage)?;
         let control = pool::Pool::new(&opener, CONTROL_CONNECTIONS_MAX, &lineage)?;
-        let oid = migrate::migrate(&pool).await?;
+        let oid = migrate::migrate(&pool, config.answer_max.min(pool::OPEN_MAX)).await?;
         lineage.begin(&*pool.get().await?).await?;
         let spools = spool::Spools::new(&config)?;
         let inner = Inner {

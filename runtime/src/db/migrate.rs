@@ -3,7 +3,8 @@
 use super::failure;
 use super::pool::Pool;
 use dormouse_core::fault::Failure;
-use tokio_postgres::Transaction;
+use std::time::Duration;
+use tokio_postgres::{Client, Transaction};
 
 /// One script per version, in order. A script is never changed once it was released.
 const MIGRATIONS: [&str; 4] = [
@@ -20,9 +21,21 @@ pub(crate) const VERSION: i32 = MIGRATIONS.len() as i32;
 /// Serializes the nodes that start at once. Any number would do, as long as it stays.
 const ADVISORY_LOCK: i64 = 0x646f_726d_6f75_7365;
 
-/// Returns the oid of the database.
-pub(super) async fn migrate(pool: &Pool) -> Result<u32, Failure> {
+/// Returns the oid of the database. The migration itself may take long, or wait for another node's; the first answer may not.
+pub(super) async fn migrate(pool: &Pool, patience: Duration) -> Result<u32, Failure> {
     let mut client = pool.get().await?;
+    let oid = tokio::time::timeout(patience, inspect(&client)).await.unwrap_or_else(|_| {
+        let why = format!("it accepted the connection, and then answered nothing for {} s", patience.as_secs());
+        Err(Failure::Unavailable(why))
+    })?;
+    let transaction = client.transaction().await.map_err(failure::of)?;
+    run(&transaction).await?;
+    transaction.commit().await.map_err(failure::of)?;
+    Ok(oid)
+}
+
+/// Refuses a server or database that cannot be used. Returns the oid of the database.
+async fn inspect(client: &Client) -> Result<u32, Failure> {
     let row = client
         .query_one(
             "select oid, pg_is_in_recovery(), current_setting('server_version_num')::int, getdatabaseencoding()::text \
@@ -43,9 +56,6 @@ pub(super) async fn migrate(pool: &Pool) -> Result<u32, Failure> {
             "this database's encoding is SQL_ASCII: texts need a real one, such as UTF8".into(),
         ));
     }
-    let transaction = client.transaction().await.map_err(failure::of)?;
-    run(&transaction).await?;
-    transaction.commit().await.map_err(failure::of)?;
     Ok(oid)
 }
 

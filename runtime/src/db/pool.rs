@@ -12,8 +12,8 @@ use tokio::task::JoinHandle;
 use tokio_postgres::{Client, Error};
 use tokio_util::sync::CancellationToken;
 
-/// How long a connection of one's own may take to open.
-const OPEN_MAX: Duration = Duration::from_secs(20);
+/// How long a connection of one's own may take to open, and a database to answer for the first time.
+pub(super) const OPEN_MAX: Duration = Duration::from_secs(20);
 
 pub(super) struct Pool {
     pool: deadpool_postgres::Pool,

@@ -8,12 +8,35 @@ use dormouse_core::fault::Failure;
 use dormouse_core::history::ReadHead;
 use dormouse_core::replication::{Fenced, LeaseTaken, ReadSource, RenewLease, StartStream, TakeLease};
 use futures::future::join_all;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpListener;
+use tokio_util::task::AbortOnDropHandle;
 
 async fn through_proxy(world: &World) -> (Proxy, String) {
     let port = world.cluster.port();
     let proxy = Proxy::start(port).await.expect("a port");
     let url = world.cluster.url().replace(&port.to_string(), &proxy.port().to_string());
     (proxy, url)
+}
+
+/// It greets as Postgres does, and then says nothing more.
+#[tokio::test]
+async fn who_greets_and_then_is_silent_is_not_waited_for() {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
+    let port = listener.local_addr().expect("it is bound").port();
+    let (authenticated, ready) = (b"R\0\0\0\x08\0\0\0\0", b"Z\0\0\0\x05I");
+    let _silent = AbortOnDropHandle::new(tokio::spawn(async move {
+        let mut held = Vec::new();
+        while let Ok((mut socket, _)) = listener.accept().await {
+            let _ = socket.write_all(&[&authenticated[..], ready].concat()).await;
+            held.push(socket);
+        }
+    }));
+    let url = format!("postgres://anybody@127.0.0.1:{port}/any?sslmode=disable");
+    let connecting = Database::connect(Config { answer_max: 2 * SECOND, ..Config::new(url) });
+    let connected = tokio::time::timeout(30 * SECOND, connecting).await.expect("it is given up");
+    let Err(Failure::Unavailable(why)) = connected else { panic!("nobody was asked: {connected:?}") };
+    assert!(why.contains("answered nothing for 2 s"), "{why}");
 }
 
 #[tokio::test]
