@@ -171,6 +171,7 @@ pub const fn concerns(kind: Kind) -> &'static [Class] {
         | Kind::LoseAnnouncement
         | Kind::AnnouncementLatency
         | Kind::CopyLatency => &[Class::Hub],
+        Kind::Suspend => &[Class::Hub, Class::Replication],
         Kind::CrashAtOutput | Kind::CrashAnytime => &[Class::Hub, Class::Replication, Class::Client],
         Kind::Pause | Kind::DarkStream | Kind::Drain | Kind::ReadCut => &[Class::Replication],
         Kind::FrameLatency

@@ -161,6 +161,8 @@ kinds! {
     GarbleWelcome = 76, "a welcome names another place to";
     /// A server that says of itself that another session has taken over.
     GarbleReplaced = 77, "another session is said to have taken the place of";
+    /// Suspend a server with its hubs, and start its successor.
+    Suspend = 78, "suspend with its hubs for bucket {}, beside a successor:";
     /// No choice, but a moment: a dial reaches the server.
     Dialled = 51, "a dial reaches the server from";
     /// A moment: a greeting reaches the hub.

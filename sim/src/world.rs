@@ -36,6 +36,7 @@ mod slow;
 mod state;
 mod subject;
 mod superseded;
+mod suspend;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -275,6 +276,7 @@ impl World {
     }
 
     fn dispatch(&mut self, event: Event) {
+        let Some(event) = self.unless_suspended(event) else { return };
         match event {
             Event::Timeout { whose, generation } => self.timeout(whose, generation),
             Event::ReplicationAsks { node, life, question, answered } => {

@@ -110,6 +110,8 @@ families! {
     Cloned = 54 of 12,
     /// Registrations last for seconds, and the registry refuses for as long what is written to it.
     Brief = 55 of 8,
+    /// A server is suspended with its hubs while a successor takes over.
+    Suspended = 56 of 8,
 }
 
 /// Which families are on.

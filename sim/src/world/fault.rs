@@ -57,7 +57,7 @@ impl World {
     }
 
     /// The weight of a fault of a node, greater while its replicator is in a short window.
-    fn weight_at(&self, node: u8, family: Family, weight: u32) -> u32 {
+    pub(super) fn weight_at(&self, node: u8, family: Family, weight: u32) -> u32 {
         if self.plan.has(family) { weight * self.danger(node) } else { 0 }
     }
 
@@ -134,7 +134,7 @@ impl World {
         }
         for hub in 0..HUBS {
             let weight = self.weight(Family::Evict, per_mille(12));
-            if self.happens(Kind::EvictAnytime, Entity::Hub(hub), weight) {
+            if self.happens(Kind::EvictAnytime, Entity::Hub(hub), weight) && !self.is_suspended() {
                 self.evict(hub);
             }
         }
@@ -143,6 +143,7 @@ impl World {
         if pause != 0 {
             self.pause(Duration::from_micros(PAUSE_US[usize::try_from(pause).unwrap_or(0)]));
         }
+        self.suspend_faults();
     }
 
     fn database_faults(&mut self) {
@@ -240,7 +241,7 @@ impl World {
     }
 
     fn connection_faults(&mut self) {
-        let open = self.network.connections.values().filter(|c| c.server_open);
+        let open = self.network.connections.values().filter(|c| c.server_open && !self.is_suspended());
         let late = open.map(|c| (Entity::Hub(c.hub), self.oracle.closed_in_time(self.now, c.credential_until)));
         let broken = late.into_iter().find(|(_, verdict)| verdict.is_err());
         if let Some((hub, verdict)) = broken {

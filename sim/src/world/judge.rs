@@ -32,10 +32,11 @@ pub(super) enum Read {
 impl World {
     /// Copies of snapshots that nobody uses are dropped soon, also by a hub that stays awake.
     pub(super) fn judge_spools(&mut self) {
+        let suspended = self.is_suspended();
         for hub in 0..HUBS {
             let host = &mut self.hubs[hub as usize];
             let backfilling = host.machine.as_ref().is_none_or(|machine| machine.sessions().backfill > 0);
-            let Some(oldest) = host.heard.first().copied().filter(|_| !backfilling) else {
+            let Some(oldest) = host.heard.first().copied().filter(|_| !backfilling && !suspended) else {
                 host.unused = None;
                 continue;
             };
@@ -141,10 +142,11 @@ impl World {
         for hub in 0..HUBS {
             let now = self.hub_now(hub);
             let host = &self.hubs[hub as usize];
-            let awake = host.machine.is_some() && !self.chooser.is_exhaustive();
+            let awake = host.machine.is_some() && !self.is_suspended() && !self.chooser.is_exhaustive();
+            let goes_on = host.renewed.max(host.born).max(self.replications[0].suspended_until);
             // The question can be held up, and so can its answer.
             let held = if host.renewing == Some(host.life) { 2 * HOLD_MAX } else { Duration::ZERO };
-            if !awake || self.now.since(host.renewed.max(host.born)) < UNRENEWED_MAX + held {
+            if !awake || self.now.since(goes_on) < UNRENEWED_MAX + held {
                 continue;
             }
             let kept = self.network.at_hub(hub).filter_map(|(_, connection)| connection.attachment.as_ref());

@@ -117,6 +117,9 @@ impl World {
 
     /// Who has not come to rest, and why. None: the world has converged.
     pub(super) fn straggler(&self) -> Option<(Entity, String)> {
+        if self.is_suspended() {
+            return Some((Entity::Node(0), "node/0 is suspended".into()));
+        }
         let last = self.postgres.commits().last().map_or(Lsn::ZERO, |commit| commit.commit_lsn);
         for client in 0..self.plan.size.clients() {
             let host = &self.clients[client as usize];

@@ -61,6 +61,8 @@ pub(super) struct ReplicationHost {
     /// The walsender lags until then.
     pub(super) lags_until: Timestamp,
     pub(super) paused_until: Option<Timestamp>,
+    /// Until when its whole process stands still.
+    pub(super) suspended_until: Timestamp,
     due: Option<Timestamp>,
     generation: u64,
     spins: Spins,
@@ -86,6 +88,7 @@ impl ReplicationHost {
         self.reading = None;
         self.apart = None;
         self.paused_until = None;
+        self.suspended_until = Timestamp::ZERO;
         self.dark = false;
         self.stopping = false;
         self.starting = 0;

@@ -59,6 +59,11 @@ pub fn choice(choice: &Choice, delays: Option<&[u64]>) -> Draft {
             "it is paused for 3.5 s, beside a successor",
             "it is paused for 6 s, beside a successor",
         ]),
+        Kind::Suspend => pick(&[
+            "it is suspended with its hubs for 1 s, beside a successor",
+            "it is suspended with its hubs for 4 s, beside a successor",
+            "it is suspended with its hubs for 9 s, beside a successor",
+        ]),
         Kind::DropConnection => "its connections to postgres are lost".into(),
         Kind::RestartPostgres => pick(&["it restarts", "it crashes and restarts"]),
         Kind::LoseSlot => pick(&["the slot is dropped", "the slot is invalidated"]),
