@@ -7,6 +7,7 @@
 mod check;
 mod config;
 mod covered;
+mod follow;
 mod interrupt;
 mod io;
 mod lease;
@@ -102,6 +103,9 @@ impl Replication {
             let head = ready.head; // It was announced, but perhaps before this hub was awake.
             self.outside.announce(head.position(), head, None);
         }
+        if matches!(self.phase, Phase::Standby) {
+            self.on_wanted_standing_by(now, lsn);
+        }
         self.stream(now, |stream, outside| {
             stream.on_wanted(now, lsn, outside);
             Ok(())
@@ -167,7 +171,9 @@ impl Replication {
                 Ok(())
             }),
             Timer::Silence => self.stream(now, |stream, outside| stream.on_silence(now, outside)),
+            Timer::Nudge if matches!(self.phase, Phase::Standby) => self.nudge_standing_by(now),
             Timer::Nudge => self.stream(now, |_, _| Ok(())),
+            Timer::Follow => self.on_follow(),
         }
     }
 }
@@ -197,6 +203,7 @@ impl Machine for Replication {
             Input::TablesInspected(answer) => self.on_tables_inspected(now, answer),
             Input::SchemaRaised(answer) => self.on_schema_raised(now, answer),
             Input::Pruned(answer) => self.on_pruned(now, answer),
+            Input::HeadRead(answer) => self.on_head_read(now, answer),
         }
     }
 

@@ -42,6 +42,8 @@ safeguards! {
     TransactionRowLast,
     /// An append names what it follows and is refused otherwise, so a retry after a lost answer never appends twice.
     CompareAndSet,
+    /// A process that stands by tells its hubs what another has recorded, so who is served there does not stand still for ever.
+    StandbyFollows,
     /// No snapshot is taken before all that ran when the era began has ended, so nothing is in neither slot nor snapshot.
     EraStartWait,
     /// Of the seam, only transactions that the snapshot does not see are applied, so none is applied twice.
@@ -80,6 +82,7 @@ impl Safeguard {
             Self::RecordBeforeAnnounce => &["announce-before-recorded"],
             Self::TransactionRowLast => &["partly-recorded-transaction", "transaction-larger-than-page"],
             Self::CompareAndSet => &["retry-of-a-piece"],
+            Self::StandbyFollows => &["served-by-a-standby"],
             Self::EraStartWait => &["era-start-gap"],
             Self::SeamFilter => &["commit-in-wal-not-yet-visible"],
             Self::SeamEndsAtF => &["filter-ends-by-xid"],

@@ -68,7 +68,8 @@ impl Journaled for Replication {
                 | Input::CoveredSaved(_)
                 | Input::TablesInspected(_)
                 | Input::SchemaRaised(_)
-                | Input::Pruned(_) => 0,
+                | Input::Pruned(_)
+                | Input::HeadRead(_) => 0,
             }
     }
 }

@@ -36,6 +36,10 @@ const PARTING: Duration = Duration::from_secs(1);
 /// nothing but a new start of the stream: the token fences.
 const LEASE_TTL: Duration = Duration::from_secs(6);
 
+/// How soon an idle advance of covered is saved: for as long a newcomer at a process that stands by may have to wait. The lease is
+/// renewed as often, so it does not keep an idle database any busier than it is.
+const IDLE_SAVE_EVERY: Duration = Duration::from_secs(2);
+
 /// Serves until the process is told to end.
 ///
 /// # Errors
@@ -292,6 +296,7 @@ fn replication_config(args: &Args) -> core_replication::Config {
         holder: holder(),
         lease_ttl: LEASE_TTL,
         lease_renew_every: LEASE_TTL / 3,
+        idle_save_every: IDLE_SAVE_EVERY,
         keep_min: args.keep_min,
         keep_max: args.keep_max,
         seed: rand::random(),

@@ -211,6 +211,8 @@ impl Plan {
             inspect_every: Duration::from_secs(2),
             idle_save_bytes: 64 * 1024,
             idle_save_every: Duration::from_secs(4),
+            // Nobody is served by the second process.
+            follow_every: Duration::from_millis(if node == 0 { 150 } else { 2_000 }),
             nudge_every: Duration::from_millis(50),
             silence_after: Duration::from_secs(3),
             backoff_first: Duration::from_millis(20),

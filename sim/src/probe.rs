@@ -157,6 +157,7 @@ probes! {
     Flooded: "server sent more messages than a client has room for",
     RegistryRefused: "registry refused a place, a renewal or a removal for a while",
     RanOutInUse: "registration ran out in use, and was entered again",
+    StandbyFollowed: "hubs told by a process that stands by what another recorded",
     ServerSuspended: "server suspended with its hubs, beside a successor",
     StoreSlow: "store slow for some of its transactions",
     WelcomeGarbled: "welcome named another place than the client's",

@@ -51,6 +51,7 @@ impl Replication {
             asks.inspect_tables.len(),
             asks.renew_lease.len(),
             asks.prune.len(),
+            asks.read_head.len(),
             asks.take_lease.len() + asks.inspect_source.len() + asks.load_progress.len(),
         ];
         ensure!(open.iter().all(|open| *open <= 1), "a question was asked twice at once: {open:?}");
@@ -63,6 +64,9 @@ impl Replication {
         }
         let waits = matches!(self.phase, Phase::Standby) && asks.take_lease.is_empty();
         ensure!(!waits || self.outside.timers.is_set(Timer::Retry), "standing by, and nothing will end that");
+        let follows = self.outside.timers.is_set(Timer::Follow) || !asks.read_head.is_empty();
+        let held = self.outside.holds(Safeguard::StandbyFollows);
+        ensure!(!waits || follows || !held, "standing by, and nobody looks what another records");
         self.check_waits()
     }
 

@@ -26,6 +26,8 @@ pub struct Config {
     pub idle_save_bytes: u64,
     /// A smaller idle advance is saved after this time.
     pub idle_save_every: Duration,
+    /// How often a process that stands by looks what another has recorded.
+    pub follow_every: Duration,
     /// How soon an idle source is nudged again while somebody waits for covered; then ever more rarely.
     pub nudge_every: Duration,
     /// A stream that delivers nothing for so long is nudged, and after as long again taken for dead.
@@ -60,6 +62,7 @@ impl Default for Config {
             inspect_every: Duration::from_secs(5),
             idle_save_bytes: 16 * 1024 * 1024,
             idle_save_every: Duration::from_secs(300),
+            follow_every: Duration::from_millis(100),
             nudge_every: Duration::from_millis(50),
             silence_after: Duration::from_secs(60),
             backoff_first: Duration::from_millis(100),

@@ -43,19 +43,6 @@ impl Stream {
         }
     }
 
-    /// An idle source moves past what somebody waits for. Ever more rarely, because after a restore to an earlier time
-    /// that can be out of reach.
-    pub fn nudge(&mut self, now: Timestamp, outside: &mut Outside) {
-        if outside.wanted <= self.head.covered {
-            outside.nudges = 0;
-        } else if !outside.timers.is_set(Timer::Nudge) {
-            let wait = outside.config.nudge_every.saturating_mul(1 << outside.nudges.min(16));
-            outside.set(now, Timer::Nudge, wait.min(outside.config.backoff_most));
-            outside.nudges += 1;
-            outside.push(Output::NudgeSource);
-        }
-    }
-
     /// Saves an idle advance: rarely, because saving makes WAL, which makes a keepalive, and idle would never come.
     pub fn save_covered(&mut self, now: Timestamp, outside: &mut Outside) {
         let idle = self.head.covered.0.saturating_sub(self.durable.0);

@@ -52,6 +52,7 @@ impl Replication {
                 self.outside.forget_tenure();
                 self.outside.set(now, Timer::Retry, wait);
                 self.phase = Phase::Standby;
+                self.stand_by(now);
             }
             Interrupted::Halted(halt) => {
                 self.outside.forget_tenure();

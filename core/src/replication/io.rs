@@ -3,7 +3,7 @@
 use crate::ask::{Answer, Ask, Incarnation, Question};
 use crate::change::Page;
 use crate::fault::Halt;
-use crate::history::{Announcement, Head};
+use crate::history::{Announcement, Head, ReadHead};
 use crate::position::{Era, Lsn, Position, SchemaVersion};
 use crate::source::{Evidence, Fingerprints, SlotState, SourceItem};
 use crate::xid::Xid;
@@ -63,6 +63,8 @@ pub enum Input {
     SchemaRaised(Answer<RaiseSchema>),
     /// Answers [`Output::Prune`].
     Pruned(Answer<Prune>),
+    /// Answers [`Output::ReadHead`].
+    HeadRead(Answer<ReadHead>),
 }
 
 /// Commands.
@@ -115,6 +117,8 @@ pub enum Output {
     Halt(Halt),
     /// All is done after [`Input::Stopping`].
     Stopped,
+    /// Where does history end, which another process records?
+    ReadHead(Ask<ReadHead>),
 }
 
 /// Become the one replicator, if the lease is free, expired, or this holder's own.

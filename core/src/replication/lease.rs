@@ -31,16 +31,20 @@ impl Replication {
                     (self.outside.config.lease_renew_every, self.outside.config.prune_every);
                 self.outside.set(now, Timer::Renew, renew_every);
                 self.outside.set(now, Timer::Prune, prune_every);
+                self.outside.timers.stop(Timer::Follow);
+                self.outside.timers.stop(Timer::Nudge);
                 self.prepare(Tenure { token, suspect: !clean });
             }
             (Phase::Standby, Ok(LeaseTaken::Held { remaining, .. })) => {
                 let first = self.outside.config.backoff_first;
                 let wait = self.outside.backoff.next_wait().min(remaining.max(first));
                 self.outside.set(now, Timer::Retry, wait);
+                self.stand_by(now);
             }
             (Phase::Standby, Err(Failure::Unavailable(_))) => {
                 let wait = self.outside.backoff.next_wait();
                 self.outside.set(now, Timer::Retry, wait);
+                self.stand_by(now);
             }
             (Phase::Standby, Err(refused @ Failure::Refused(_))) => {
                 let tenure = Tenure { token: Token::default(), suspect: false };

@@ -4,7 +4,7 @@ use super::Config;
 use super::io::*;
 use crate::ask::{Asker, Incarnation, Open};
 use crate::change::Page;
-use crate::history::{Announcement, Head};
+use crate::history::{Announcement, Head, ReadHead};
 use crate::position::{Lsn, Position};
 use crate::rng::Backoff;
 use crate::safeguard::Safeguard;
@@ -34,6 +34,8 @@ pub(super) enum Timer {
     Nudge,
     /// The stream has delivered nothing for long.
     Silence,
+    /// Another process may have recorded something.
+    Follow,
 }
 
 /// The open questions. Most memos are empty: at most one of a kind is open, and the phase says what for.
@@ -56,6 +58,7 @@ pub(super) struct Asks {
     pub inspect_tables: Open<InspectTables, ()>,
     pub raise_schema: Open<RaiseSchema, ()>,
     pub prune: Open<Prune, ()>,
+    pub read_head: Open<ReadHead, ()>,
 }
 
 /// What every phase can reach.
@@ -180,6 +183,19 @@ impl Outside {
     pub fn announce(&mut self, after: Position, head: Head, page: Option<Arc<Page>>) {
         self.announced = Some(head);
         self.push(Output::Announce(Arc::new(Announcement { after, head, page })));
+    }
+
+    /// An idle source moves past what somebody waits for. Ever more rarely, because after a restore to an earlier time
+    /// that can be out of reach.
+    pub fn nudge(&mut self, now: Timestamp, covered: Lsn) {
+        if self.wanted <= covered {
+            self.nudges = 0;
+        } else if !self.timers.is_set(Timer::Nudge) {
+            let wait = self.config.nudge_every.saturating_mul(1 << self.nudges.min(16));
+            self.set(now, Timer::Nudge, wait.min(self.config.backoff_most));
+            self.nudges += 1;
+            self.push(Output::NudgeSource);
+        }
     }
 
     /// Lets Postgres forget what is below `lsn`.

@@ -97,7 +97,7 @@ impl Stream {
         self.read(now, outside);
         self.announce_covered(outside);
         self.save_covered(now, outside);
-        self.nudge(now, outside);
+        outside.nudge(now, self.head.covered);
         Ok(())
     }
 

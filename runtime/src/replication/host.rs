@@ -103,6 +103,7 @@ impl Host for ReplicationHost {
             }
             Output::RaiseSchema(ask) => self.ask(ask, async |db, q| db.raise_schema(q).await, Input::SchemaRaised),
             Output::Prune(ask) => self.ask_for_long(ask, async |db, q| db.prune(q).await, Input::Pruned),
+            Output::ReadHead(ask) => self.ask(ask, async |db, q| db.read_head(q).await, Input::HeadRead),
             Output::RecordPage(ask) => {
                 if let Err(full) = self.appends.try_send(ask) {
                     self.refuse(full.into_inner(), Input::PageRecorded);

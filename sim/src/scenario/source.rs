@@ -118,6 +118,20 @@ pub(super) const ALL: &[Scenario] = &[
         }),
     },
     Scenario {
+        name: "served-by-a-standby",
+        tells: "a process loses the lease to another while clients are live there, and tells them nothing more",
+        promises: &[Converges],
+        state: State::Held(Held {
+            noticed_by: "converges",
+            safeguards: &[Safeguard::StandbyFollows],
+            families: &[Family::Pause],
+            script: Script { transactions: 110, ..SCRIPT },
+            rules: &[on(Kind::Pause, R0).when(|world, _| world.commits() >= 3).pick(3)],
+            window: &[Probe::ReplicatorPaused, Probe::StandbyFollowed],
+            ..HELD
+        }),
+    },
+    Scenario {
         name: "slot-recreated-later",
         tells: "the slot vanishes and comes back at a later LSN, and the gap is taken for continuity",
         promises: &[Complete],

@@ -134,7 +134,11 @@ impl World {
         }
         let minor = matches!(
             question,
-            Output::RenewLease(_) | Output::InspectTables(_) | Output::Prune(_) | Output::NoteAttempt(_)
+            Output::RenewLease(_)
+                | Output::InspectTables(_)
+                | Output::Prune(_)
+                | Output::NoteAttempt(_)
+                | Output::ReadHead(_)
         );
         let whose = Entity::Replication(node);
         self.log.add(|_| words::asked(whose, words::replication_question(&question), &question, minor));
@@ -229,6 +233,7 @@ impl World {
                 }
                 Input::Pruned(answer(ask.id, reply))
             }
+            Output::ReadHead(ask) => Input::HeadRead(answer(ask.id, pg.ask_read_head(&ask.question))),
             Output::ReadSource(_)
             | Output::Announce(_)
             | Output::Confirm { .. }

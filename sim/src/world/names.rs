@@ -15,7 +15,7 @@ macro_rules! names {
 pub(super) const fn of_replication(output: &replication::Output) -> &'static str {
     names!(output, replication::Output, Announce Confirm NudgeSource StopStream Halt Stopped ReadSource StartStream TakeLease
         RenewLease ReleaseLease InspectSource LoadProgress CreateSlot SettleSlot BeginEra NoteAttempt RecordPage SaveCovered
-        InspectTables RaiseSchema Prune)
+        InspectTables RaiseSchema Prune ReadHead)
 }
 
 /// The name of a hub's output; that of a message is the message's.

@@ -1,6 +1,6 @@
 //! The hosts of the replicators: what they hear, and how their outputs are carried out, one at a time.
 
-use super::lineage::Known;
+use super::lineage::{Known, node_of};
 use super::{CHECK_ALL_EVERY, Event, Spins, World, names};
 use crate::chooser::{Kind, per_mille};
 use crate::entity::{Entity, HUBS, NODES};
@@ -13,7 +13,7 @@ use dormouse_core::ask::{Answer, Ask, AskId, Incarnation};
 use dormouse_core::fault::Failure;
 use dormouse_core::history::Announcement;
 use dormouse_core::machine::Machine;
-use dormouse_core::replication::{Input, Output, ReadSource, Replication};
+use dormouse_core::replication::{Input, Output, PhaseName, ReadSource, Replication};
 use dormouse_core::source::SourceItem;
 use dormouse_core::time::Timestamp;
 use dormouse_core::xid::Xid;
@@ -334,7 +334,8 @@ impl World {
             | Output::SaveCovered(_)
             | Output::InspectTables(_)
             | Output::RaiseSchema(_)
-            | Output::Prune(_)) => self.ask_as_replication(node, question),
+            | Output::Prune(_)
+            | Output::ReadHead(_)) => self.ask_as_replication(node, question),
         }
     }
 
@@ -344,8 +345,12 @@ impl World {
             let verdict = self.oracle.announced(&self.postgres, announcement);
             self.verdict(Entity::Replication(node), verdict);
         }
+        let host = &self.replications[node as usize];
+        if host.machine.as_ref().is_some_and(|machine| machine.phase() == PhaseName::Standby) {
+            self.hit(Probe::StandbyFollowed);
+        }
         let restores = self.replications[node as usize].known.restores;
-        for hub in 0..HUBS {
+        for hub in (0..HUBS).filter(|hub| node_of(Entity::Hub(*hub)) == node) {
             let loses = if self.plan.has(Family::LostAnnouncements) { per_mille(60) } else { 0 };
             if self.happens(Kind::LoseAnnouncement, Entity::Hub(hub), loses) {
                 self.hit(Probe::AnnouncementLost);

@@ -102,6 +102,7 @@ pub(super) fn replication_failure(question: &replication::Output, why: &str) -> 
         InspectTables => TablesInspected,
         RaiseSchema => SchemaRaised,
         Prune => Pruned,
+        ReadHead => HeadRead,
     )
 }
 

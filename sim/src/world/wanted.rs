@@ -2,7 +2,7 @@
 
 use super::lineage::node_of;
 use super::{Event, World};
-use crate::entity::{Entity, NODES};
+use crate::entity::Entity;
 use crate::log::Link;
 use crate::oracle::Promise;
 use dormouse_core::position::Lsn;
@@ -13,28 +13,24 @@ use std::time::Duration;
 pub(super) type Wanted = Option<(Lsn, u64, u64)>;
 
 impl World {
-    /// A hub waits until covered has reached an LSN: every replicator hears it, but none that knows already that the database was
-    /// restored where the hub does not. Servers tell their own alone, which begins anew together with them; and no other would ever
-    /// stop to look for a place that is gone.
+    /// A hub waits until covered has reached an LSN: the replicator of its process hears it, whoever records.
     pub(super) fn covered_wanted(&mut self, hub: u8, lsn: Lsn) {
-        let behind = self.is_behind(node_of(Entity::Hub(hub)));
-        for node in 0..NODES {
-            if self.replications[node as usize].machine.is_some() && (!behind || self.is_behind(node)) {
-                self.log.sends(Entity::Hub(hub), || Link::Covered(node, lsn));
-                let input = Box::new(Input::CoveredWanted { lsn });
-                self.plan_in(Duration::from_micros(30), Event::ReplicationHears { node, life: 0, input });
-            }
+        let node = node_of(Entity::Hub(hub));
+        if self.replications[node as usize].machine.is_some() {
+            self.log.sends(Entity::Hub(hub), || Link::Covered(node, lsn));
+            let input = Box::new(Input::CoveredWanted { lsn });
+            self.plan_in(Duration::from_micros(30), Event::ReplicationHears { node, life: 0, input });
         }
     }
 
-    /// What a replicator that streams is asked for, and has covered.
+    /// What a replicator is asked for that streams, or stands by, and knows to be covered.
     pub(super) fn wanted_and_covered(&self, node: u8, input: &Input) -> Wanted {
         let Input::CoveredWanted { lsn } = input else { return None };
         if self.chooser.is_exhaustive() {
             return None;
         }
         let host = &self.replications[node as usize];
-        let machine = host.machine.as_ref().filter(|machine| machine.phase() == PhaseName::Streaming)?;
+        let machine = host.machine.as_ref().filter(|machine| matches!(machine.phase(), PhaseName::Streaming | PhaseName::Standby))?;
         let covered = machine.status().head?.covered;
         (covered >= *lsn).then_some((*lsn, host.life, host.announced))
     }

@@ -31,7 +31,7 @@ pub(super) const fn expected(safeguard: Safeguard) -> &'static [&'static str] {
         | Safeguard::RecordBeforeAnnounce
         | Safeguard::EpochFence
         | Safeguard::MonotonicPosition => &["Durable"],
-        Safeguard::OwnId => &["Converges"],
+        Safeguard::OwnId | Safeguard::StandbyFollows => &["Converges"],
         Safeguard::Fresh => &["Fresh"],
         Safeguard::CredentialExpires => &["Scoped"],
         Safeguard::TransactionRowLast => &["Atomic", "Complete"],

@@ -27,7 +27,11 @@ pub fn replication_input(node: u8, input: &Input) -> Draft {
             let minor = idle
                 || matches!(
                     input,
-                    Input::LeaseRenewed(_) | Input::TablesInspected(_) | Input::Pruned(_) | Input::AttemptNoted(_)
+                    Input::LeaseRenewed(_)
+                        | Input::TablesInspected(_)
+                        | Input::Pruned(_)
+                        | Input::AttemptNoted(_)
+                        | Input::HeadRead(_)
                 );
             if minor { draft.minor() } else { draft }
         }
@@ -62,6 +66,7 @@ pub fn replication_output(node: u8, output: &Output) -> Draft {
                     | Output::InspectTables(_)
                     | Output::Prune(_)
                     | Output::NoteAttempt(_)
+                    | Output::ReadHead(_)
             );
             if minor { draft.minor() } else { draft }
         }
@@ -93,6 +98,7 @@ pub fn replication_question(output: &Output) -> Option<(AskId, String)> {
             None => (ask.id, "note the tables".into()),
         },
         Output::Prune(ask) => (ask.id, "prune history".into()),
+        Output::ReadHead(ask) => (ask.id, "read the head".into()),
         Output::Announce(_)
         | Output::Confirm { .. }
         | Output::NudgeSource
@@ -165,6 +171,7 @@ pub fn replication_reply(input: &Input) -> Option<(AskId, String)> {
         Input::Pruned(answer) => {
             (answer.id, fenced(&answer.reply, |horizon| format!("history begins after {horizon}")))
         }
+        Input::HeadRead(answer) => (answer.id, reply(&answer.reply, head)),
         Input::Started { .. } | Input::Stopping | Input::CoveredWanted { .. } => return None,
     })
 }

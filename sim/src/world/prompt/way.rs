@@ -10,6 +10,7 @@ use crate::world::client::STORE_US;
 use crate::world::database::{ANSWER_US, QUESTION_US};
 use crate::world::network::{CLOSE_US, DIAL_US, FRAME_US};
 use crate::world::replication::{ANNOUNCEMENT_US, KEEPALIVE_AFTER};
+use dormouse_core::replication::PhaseName;
 use std::time::Duration;
 
 /// Questions until a commit is in history: the stream is read, the tables are looked at, the attempt is noted, the page is recorded.
@@ -24,7 +25,8 @@ impl World {
     pub(super) fn shown_within(&self, refused: Option<Refused>) -> Duration {
         let pauses = (0..NODES).any(|node| self.replications[node as usize].stream_event);
         let stream = if pauses { KEEPALIVE_AFTER } else { Duration::ZERO };
-        stream + TO_RECORD * asked() + slowest(ANNOUNCEMENT_US) + TO_WAKE * asked() + arrives() + self.again(refused)
+        let recorded = stream + TO_RECORD * asked() + self.followed();
+        recorded + slowest(ANNOUNCEMENT_US) + TO_WAKE * asked() + arrives() + self.again(refused)
     }
 
     /// The client hears it, waits as after a first failure, dials and greets; then covered must pass what was visible: the source is
@@ -33,8 +35,27 @@ impl World {
         let waits = self.plan.client(0).backoff_first + self.plan.replication(0).nudge_every;
         let dials = slowest(FRAME_US) + slowest(DIAL_US) + Duration::from_micros(CLOSE_US) + slowest(FRAME_US);
         let greets = (TO_WAKE + TO_GREET) * asked();
-        let covered = slowest(QUESTION_US) + KEEPALIVE_AFTER + asked() + slowest(ANNOUNCEMENT_US);
+        let covered = slowest(QUESTION_US) + KEEPALIVE_AFTER + asked() + self.saved() + slowest(ANNOUNCEMENT_US);
         waits + dials + greets + covered + arrives() + self.again(refused)
+    }
+
+    /// Where another process records, that of the hubs hears so when it looks next.
+    fn followed(&self) -> Duration {
+        if self.stands_by() { self.plan.replication(0).follow_every + asked() } else { Duration::ZERO }
+    }
+
+    /// And of covered when an idle advance is saved, and looked for.
+    fn saved(&self) -> Duration {
+        if self.stands_by() {
+            self.plan.replication(1).idle_save_every + asked() + self.followed()
+        } else {
+            Duration::ZERO
+        }
+    }
+
+    /// Whether the process whose hubs these are stands by.
+    fn stands_by(&self) -> bool {
+        self.replications[0].machine.as_ref().is_some_and(|machine| machine.phase() == PhaseName::Standby)
     }
 
     /// A refused question is asked again after the wait that follows a first failure; what waits with others, up to a quarter later.
