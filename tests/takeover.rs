@@ -41,9 +41,17 @@ async fn a_suspended_server_appends_nothing_once_another_has_its_lease() {
         status.body.contains(r#""standby""#)
     })
     .await;
+
+    // Who stayed at the first server, or comes there, is served by it all the same.
+    let all = write("later", 250..260).await;
+    let all: Vec<_> = all.iter().map(String::as_str).collect();
+    holds(&ann, "public.item", &all).await;
+    holds(&bob, "public.item", &all).await;
     for client in [&ann, &bob] {
         assert_eq!(client.status().borrow().resyncs, 0, "everything is in history");
     }
-    let report = verify(options(&second.url(), "verify"), &site.cluster.url(), None).await.expect("it is served");
-    assert!(report.ok(), "{report:?}");
+    for url in [site.server.url(), second.url()] {
+        let report = verify(options(&url, "verify"), &site.cluster.url(), None).await.expect("it is served");
+        assert!(report.ok(), "{report:?}");
+    }
 }

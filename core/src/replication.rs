@@ -103,7 +103,7 @@ impl Replication {
             let head = ready.head; // It was announced, but perhaps before this hub was awake.
             self.outside.announce(head.position(), head, None);
         }
-        if matches!(self.phase, Phase::Standby) {
+        if self.follows() {
             self.on_wanted_standing_by(now, lsn);
         }
         self.stream(now, |stream, outside| {
@@ -171,7 +171,7 @@ impl Replication {
                 Ok(())
             }),
             Timer::Silence => self.stream(now, |stream, outside| stream.on_silence(now, outside)),
-            Timer::Nudge if matches!(self.phase, Phase::Standby) => self.nudge_standing_by(now),
+            Timer::Nudge if self.follows() => self.nudge_standing_by(now),
             Timer::Nudge => self.stream(now, |_, _| Ok(())),
             Timer::Follow => self.on_follow(),
         }

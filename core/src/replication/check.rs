@@ -64,9 +64,9 @@ impl Replication {
         }
         let waits = matches!(self.phase, Phase::Standby) && asks.take_lease.is_empty();
         ensure!(!waits || self.outside.timers.is_set(Timer::Retry), "standing by, and nothing will end that");
-        let follows = self.outside.timers.is_set(Timer::Follow) || !asks.read_head.is_empty();
-        let held = self.outside.holds(Safeguard::StandbyFollows);
-        ensure!(!waits || follows || !held, "standing by, and nobody looks what another records");
+        let looks = self.outside.timers.is_set(Timer::Follow) || !asks.read_head.is_empty();
+        let must = (waits || matches!(self.phase, Phase::Halted(_))) && self.outside.holds(Safeguard::StandbyFollows);
+        ensure!(looks || !must, "standing by, and nobody looks what another records");
         self.check_waits()
     }
 

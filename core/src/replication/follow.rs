@@ -1,11 +1,12 @@
-//! Standing by: another process records, and the hubs of this one are told what it has recorded.
+//! Standing by, or halted: another process records, and the hubs of this one are told what it has recorded.
 //!
 //! Where the lease is held is nothing that a client can see, so whoever is served here is served all the same. The head is read again
 //! and again, and told without a body: the hubs read the rest from history.
 
 use super::Replication;
-use super::io::{Output, PhaseName};
+use super::io::Output;
 use super::outside::{Timer, ask, reply};
+use super::phase::Phase;
 use crate::ask::Answer;
 use crate::history::{Head, ReadHead};
 use crate::position::Lsn;
@@ -21,16 +22,21 @@ impl Replication {
         }
     }
 
+    /// Whether others may record.
+    pub(super) const fn follows(&self) -> bool {
+        matches!(self.phase, Phase::Standby | Phase::Halted(_))
+    }
+
     /// Looks where history ends by now.
     pub(super) fn on_follow(&mut self) {
-        if self.phase() == PhaseName::Standby && self.outside.asks.read_head.is_empty() {
+        if self.follows() && self.outside.asks.read_head.is_empty() {
             ask!(&mut self.outside, read_head, ReadHead, ReadHead);
         }
     }
 
     pub(super) fn on_head_read(&mut self, now: Timestamp, answer: Answer<ReadHead>) {
         let reply = reply!(self.outside, read_head, answer);
-        if self.phase() != PhaseName::Standby {
+        if !self.follows() {
             return; // The lease is ours by now, and what was recorded is loaded.
         }
         self.outside.set(now, Timer::Follow, self.outside.config.follow_every);

@@ -58,6 +58,7 @@ impl Replication {
                 self.outside.forget_tenure();
                 self.outside.push(Output::Halt(halt.clone()));
                 self.phase = Phase::Halted(halt);
+                self.stand_by(now);
             }
         }
     }

@@ -23,11 +23,61 @@ fn a_standby_tries_until_the_lease_is_free() {
         Taken(Ok(Held { holder: "b", remaining: 9s }))
         Later(99ms)
           take lease as a
+          read head
         Taken(Err(Unavailable("gone")))
         Later(200ms)
           take lease as a
         Taken(Ok(Taken { token: Token(4), clean: true }))
           inspect source under 4
+    "#]],
+    );
+}
+
+#[test]
+fn who_stands_by_tells_what_another_records_and_of_covered_only_where_it_is_waited_for() {
+    let held = Fact::Taken(Ok(LeaseTaken::Held { holder: "b".into(), remaining: Duration::from_secs(60) }));
+    let facts = [
+        Fact::Started,
+        held,
+        ms(1),
+        Fact::Head(unavailable()),
+        ms(101),
+        Fact::Head(Ok(head(0x20, 1, 0x28))),
+        ms(100),
+        Fact::Head(Ok(head(0x20, 1, 0x30))),
+        Fact::Wanted(0x28),
+        Fact::Wanted(0x38),
+        ms(100),
+        taken(4, true),
+        Fact::Head(Ok(head(0x50, 1, 0x58))),
+    ];
+    check_from_start(
+        &facts,
+        &expect![[r#"
+        Started
+          take lease as a
+        Taken(Ok(Held { holder: "b", remaining: 60s }))
+        Later(1ms)
+          read head
+        Head(Err(Unavailable("gone")))
+        Later(101ms)
+          take lease as a
+          read head
+        Head: 0/20 covered 0/28
+          announce 0/20 xid 1 schema 1 covered 0/28
+        Later(100ms)
+          read head
+        Head: 0/20 covered 0/30
+        Wanted(40)
+          announce 0/20 xid 1 schema 1 covered 0/28
+        Wanted(56)
+          nudge source
+        Later(100ms)
+          nudge source
+          read head
+        Taken(Ok(Taken { token: Token(4), clean: true }))
+          inspect source under 4
+        Head: 0/50 covered 0/58
     "#]],
     );
 }
@@ -81,6 +131,7 @@ fn a_superseded_holder_stops_and_stands_by() {
           stop stream
         Later(200ms)
           take lease as a
+          read head
         Taken(Ok(Taken { token: Token(3), clean: true }))
           inspect source under 3
     "#]],

@@ -3,7 +3,7 @@
 use crate::ask::{Answer, Ask, AskId, Incarnation, Question};
 use crate::change::{Change, Column, Page, Relation};
 use crate::fault::Failure;
-use crate::history::Head;
+use crate::history::{Head, ReadHead};
 use crate::machine::Machine;
 use crate::position::{CommitTime, Era, Lsn, Position, SchemaVersion, Waypoint};
 use crate::replication::*;
@@ -41,6 +41,7 @@ pub enum Fact {
     Tables(Reply<InspectTables>),
     Raised(Reply<RaiseSchema>),
     Pruned(Reply<Prune>),
+    Head(Reply<ReadHead>),
 }
 
 pub struct Rig {
@@ -106,6 +107,7 @@ impl Rig {
                 Fact::Tables(reply) => Input::TablesInspected(self.answer("InspectTables", reply)),
                 Fact::Raised(reply) => Input::SchemaRaised(self.answer("RaiseSchema", reply)),
                 Fact::Pruned(reply) => Input::Pruned(self.answer("Prune", reply)),
+                Fact::Head(reply) => Input::HeadRead(self.answer("ReadHead", reply)),
             };
             self.handle(input);
         }
@@ -169,6 +171,10 @@ impl Rig {
             Output::Prune(ask) => {
                 self.asked("Prune", ask);
                 "prune".into()
+            }
+            Output::ReadHead(ask) => {
+                self.asked("ReadHead", ask);
+                "read head".into()
             }
             Output::Announce(news) => {
                 let head = news.head;
@@ -252,6 +258,7 @@ fn told(fact: &Fact) -> String {
         }
         Fact::Begun(Ok(Fenced::Done(head))) => format!("Begun: {} at {}", head.era(), head.position()),
         Fact::Tables(Ok(Fenced::Done(_))) => "Tables".into(),
+        Fact::Head(Ok(head)) => format!("Head: {} covered {}", head.position(), head.covered),
         other => format!("{other:?}"),
     }
 }

@@ -332,6 +332,10 @@ impl Walk {
                 }
                 Ok(world.raise(q))
             }),
+            Output::ReadHead(ask) => self.ask(ask, Input::HeadRead, |world, _| {
+                let head = world.progress.as_ref().map(|progress| progress.head);
+                head.ok_or_else(|| Failure::Unavailable("there is no era yet".into()))
+            }),
             Output::Prune(ask) => self.ask(ask, Input::Pruned, |world, q| Ok(world.fenced(q.token, || Position::ZERO))),
             other => panic!("no question: {other:?}"),
         }
