@@ -30,7 +30,10 @@ impl World {
             return None;
         }
         let host = &self.replications[node as usize];
-        let machine = host.machine.as_ref().filter(|machine| matches!(machine.phase(), PhaseName::Streaming | PhaseName::Standby))?;
+        let machine = host
+            .machine
+            .as_ref()
+            .filter(|machine| matches!(machine.phase(), PhaseName::Streaming | PhaseName::Standby))?;
         let covered = machine.status().head?.covered;
         (covered >= *lsn).then_some((*lsn, host.life, host.announced))
     }
