@@ -137,6 +137,8 @@ pub const fn concerns(kind: Kind) -> &'static [Class] {
         | Kind::Flood
         | Kind::GarbleWelcome
         | Kind::GarbleReplaced
+        | Kind::LateWord
+        | Kind::LateWordLatency
         | Kind::RefuseRegistry
         | Kind::CommitApart
         | Kind::DownFor

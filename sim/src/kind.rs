@@ -163,6 +163,10 @@ kinds! {
     GarbleReplaced = 77, "another session is said to have taken the place of";
     /// Suspend a server with its hubs, and start its successor.
     Suspend = 78, "suspend with its hubs for bucket {}, beside a successor:";
+    /// A frame that the hub's host had queued when the hub closed the session.
+    LateWord = 79, "a word reaches the hub after that has closed the session of";
+    /// How long such a word stands in the queue.
+    LateWordLatency = 80, "delay of bucket {} in the queue of a hub: a word of";
     /// No choice, but a moment: a dial reaches the server.
     Dialled = 51, "a dial reaches the server from";
     /// A moment: a greeting reaches the hub.
@@ -217,6 +221,7 @@ impl subject::Kind for Kind {
                 | Self::WakeLatency
                 | Self::StreamLag
                 | Self::CredentialLatency
+                | Self::LateWordLatency
         )
     }
 }

@@ -175,7 +175,11 @@ impl Plan {
     #[must_use]
     pub fn scope(&self, client: u8) -> Scope {
         let narrow = self.has(Family::Narrow) && client.is_multiple_of(2) && !self.is_attacker(client);
-        if narrow { Scope::tables([format!("public.t{}", client / 2 % 2)]) } else { Scope::All }
+        match client / 2 % 2 {
+            _ if !narrow => Scope::All,
+            1 if self.has(Family::Namesakes) => Scope::tables(["other.t0".into()]),
+            n => Scope::tables([format!("public.t{n}")]),
+        }
     }
 
     /// The model's settings.
@@ -183,12 +187,32 @@ impl Plan {
     pub fn postgres(&self) -> crate::postgres::Config {
         crate::postgres::Config {
             first_xid: Xid((1 << 32) - 25),
-            first_lsn: Lsn(0x16B_3748),
+            first_lsn: self.first_lsn(),
+            clock_us: self.clock_us(),
+            namesakes: self.has(Family::Namesakes),
             seed: self.seed,
             odd_shapes: self.has(Family::Shapes),
             replaces: self.has(Family::Replaces),
             wide: self.has(Family::Wide),
             ..crate::postgres::Config::default()
+        }
+    }
+
+    /// Where WAL begins: in half of the worlds short of a place that takes more than 32 bits.
+    const fn first_lsn(&self) -> Lsn {
+        match (crate::chooser::mix(self.seed) >> 24) & 3 {
+            0 => Lsn((1 << 32) - 0x800),
+            1 => Lsn((0xA7 << 32) - 0x800),
+            _ => Lsn(0x16B_3748),
+        }
+    }
+
+    /// What the database's clock says: near what worlds count from, as today, or short of 1970, where its sign changes.
+    const fn clock_us(&self) -> i64 {
+        match (crate::chooser::mix(self.seed) >> 32) & 3 {
+            0 => 1_764_002_000_000_000,
+            1 => -1_002_000_000,
+            _ => 0,
         }
     }
 
@@ -256,6 +280,7 @@ impl Plan {
             ring_pages_max: 8,
             ring_bytes_max: limits.ring_bytes,
             reads_max: 4,
+            registry_batch_max: if self.has(Family::Batches) { 1 } else { 1_000 },
             safeguards: self.safeguards,
             ..hub::Config::default()
         }

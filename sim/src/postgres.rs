@@ -38,7 +38,8 @@ pub use writes::{Write, WriteError};
 use crate::sorted::Sorted;
 use application::Transaction;
 use dormouse_core::fault::Failure;
-use dormouse_core::position::Lsn;
+use dormouse_core::position::{CommitTime, Lsn};
+use dormouse_core::time::Timestamp;
 use dormouse_core::xid::Xid;
 use history::History;
 use lease::EraRow;
@@ -74,6 +75,10 @@ pub struct Config {
     pub replaces: bool,
     /// Whether the large column differs in size from row to row, up to more than a page takes.
     pub wide: bool,
+    /// Whether the second table has the name of the first, in another schema.
+    pub namesakes: bool,
+    /// What its clock says when the run begins, in microseconds.
+    pub clock_us: i64,
 }
 
 impl Default for Config {
@@ -89,11 +94,26 @@ impl Default for Config {
             odd_shapes: false,
             replaces: false,
             wide: false,
+            namesakes: false,
+            clock_us: 0,
         }
     }
 }
 
 impl Config {
+    /// What its clock says.
+    fn clock(&self, now: Timestamp) -> CommitTime {
+        CommitTime(i64::try_from(now.micros()).unwrap_or(i64::MAX).saturating_add(self.clock_us))
+    }
+
+    /// The schema and the name of a table.
+    fn name_of(&self, n: usize) -> (&'static str, String) {
+        match n {
+            1 if self.namesakes => ("other", "t0".into()),
+            n => ("public", format!("t{n}")),
+        }
+    }
+
     /// About how many bytes the large column of a row holds: in wide worlds that of one in sixteen has more than a page takes, and half have
     /// as many as elsewhere.
     fn large_bytes(&self, value: u64) -> usize {

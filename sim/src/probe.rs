@@ -169,6 +169,7 @@ probes! {
     TablePutBack: "table put back into the publication",
     TruncatedTogether: "two tables truncated at once",
     FrameOnClosedSocket: "frame arrived on a socket that its client had closed",
+    WordAfterClose: "hub heard of a session that it had closed",
     Garbled: "server said what does not follow",
     GarbledPiece: "server said a piece that does not follow",
     DiskFilled: "disk of the database full",

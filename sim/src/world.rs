@@ -19,6 +19,7 @@ mod idle;
 mod judge;
 mod jump;
 mod kept;
+mod late;
 mod lineage;
 mod naive;
 mod names;

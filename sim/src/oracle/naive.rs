@@ -4,7 +4,7 @@
 //! log says that they are, nor how a store carries out a change. What one of them overlooks because it is wrong itself, the
 //! other does not overlook in the same way.
 
-use super::{Checked, Promise, broken};
+use super::{Checked, Promise, broken, is_in};
 use crate::plan::Plan;
 use crate::postgres::{Alteration, Postgres, default_of};
 use dormouse_core::change::{Change, Page, Relation, Scope};
@@ -122,12 +122,12 @@ impl Naive {
         for commit in postgres.commits() {
             let Some(given) = handed.changes.get(&commit.commit_lsn) else {
                 let within = commit.commit_lsn > since && commit.commit_lsn <= at.position.commit_lsn;
-                if within && commit.changes.iter().any(|change| scope.includes(&change.relation)) {
+                if within && commit.changes.iter().any(|change| is_in(scope, &change.relation)) {
                     return broken(Promise::Complete, "naive", format!("{} was never handed over", commit.commit_lsn));
                 }
                 continue;
             };
-            let told = commit.changes.iter().filter(|change| scope.includes(&change.relation));
+            let told = commit.changes.iter().filter(|change| is_in(scope, &change.relation));
             let mut told = told.map(|decoded| (decoded.relation.full_name(), &decoded.change));
             let is_given = |(name, change): &(String, &Change)| given.iter().any(|(n, c)| n == name && c == *change);
             // Of the one in which the first page began, earlier parts were handed to an earlier life.
@@ -168,7 +168,7 @@ pub fn replay<'a>(postgres: &'a Postgres, scope: &Scope, through: Lsn) -> Replay
             alter(&mut rows, alteration, scope);
         }
         commits = n + 1;
-        for decoded in commit.changes.iter().filter(|decoded| scope.includes(&decoded.relation)) {
+        for decoded in commit.changes.iter().filter(|decoded| is_in(scope, &decoded.relation)) {
             carry_out(&mut rows, &decoded.relation, &decoded.change);
         }
     }
@@ -206,7 +206,7 @@ fn carry_out<'a>(rows: &mut Rows<'a>, relation: &'a Relation, change: &'a Change
 /// All rows as they are told; else `ADD COLUMN … DEFAULT`; of a shape that brings no column, the values became NULL.
 fn alter<'a>(rows: &mut Rows<'a>, alteration: &'a Alteration, scope: &Scope) {
     let relation = &*alteration.relation;
-    if let Some(all) = alteration.rows.as_ref().filter(|_| scope.includes(relation)) {
+    if let Some(all) = alteration.rows.as_ref().filter(|_| is_in(scope, relation)) {
         rows.retain(|(schema, table, _), _| (*schema, *table) != (relation.schema.as_str(), relation.name.as_str()));
         rows.extend(all.iter().map(|row| (key_of(relation, row), columns(relation, row).collect())));
         return;

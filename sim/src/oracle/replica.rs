@@ -1,6 +1,6 @@
 //! Complete, Ordered, Atomic: what a client shows is what the database held at the place where the client stands.
 
-use super::{Checked, Oracle, Promise, broken};
+use super::{Checked, Oracle, Promise, broken, is_in};
 use crate::postgres::{Commit, Postgres, Verdict};
 use dormouse_core::change::{Page, Scope, Transaction};
 use dormouse_core::position::{Lsn, Waypoint};
@@ -174,7 +174,7 @@ fn is_boundary(postgres: &Postgres, shown: &Waypoint) -> Checked {
 
 /// A page holds exactly the commits between two places that changed something in scope, each whole.
 fn exactly(postgres: &Postgres, after: Lsn, through: Lsn, page: &Page, scope: &Scope) -> Checked {
-    let seen = |commit: &Commit| commit.changes.iter().filter(|change| scope.includes(&change.relation)).count();
+    let seen = |commit: &Commit| commit.changes.iter().filter(|change| is_in(scope, &change.relation)).count();
     let all = postgres.commits();
     let first = all.partition_point(|commit| commit.commit_lsn <= after);
     let expected = all[first..].iter().take_while(|commit| commit.commit_lsn <= through);

@@ -160,7 +160,7 @@ fn in_noted_shapes(postgres: &Postgres, page: &Page) -> Checked {
     for transaction in &page.transactions {
         let told = transaction.changes.iter().filter_map(|change| page.relation(change.relation()));
         for relation in told {
-            if postgres.shaped_by(&relation.name, transaction.commit_lsn) > noted {
+            if postgres.shaped_by(relation, transaction.commit_lsn) > noted {
                 let event =
                     format!("{} is appended in a shape of {} that is not noted", transaction.commit_lsn, relation.name);
                 return broken(Promise::Ordered, "noted shape", event);

@@ -112,6 +112,12 @@ families! {
     Brief = 55 of 8,
     /// A server is suspended with its hubs while a successor takes over.
     Suspended = 56 of 8,
+    /// What a hub's host had queued is heard after the hub has closed the session.
+    Crossed = 57 of 3,
+    /// The registry is asked for one client at a time.
+    Batches = 58 of 6,
+    /// Two tables have one name, in two schemas.
+    Namesakes = 59 of 4,
 }
 
 /// Which families are on.

@@ -4,7 +4,7 @@ use super::Postgres;
 use super::wal::{Decoded, Sums, TABLES_MAX};
 use super::writes::Write;
 use crate::sorted::Sorted;
-use dormouse_core::position::{CommitTime, Lsn};
+use dormouse_core::position::Lsn;
 use dormouse_core::rng::mix;
 use dormouse_core::row::Row;
 use dormouse_core::time::Timestamp;
@@ -71,7 +71,7 @@ impl Postgres {
         if !transaction.changes.is_empty() {
             transaction.publishes = true;
             let changes = std::mem::take(&mut transaction.changes).into();
-            let committed_at = CommitTime(i64::try_from(now.micros()).unwrap_or(i64::MAX));
+            let committed_at = self.config.clock(now);
             let (delta, touched) = (transaction.delta, transaction.touched);
             self.wal.publish((commit_lsn, end_lsn), xid, committed_at, changes, &delta, touched);
         }

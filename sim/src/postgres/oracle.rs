@@ -1,9 +1,11 @@
 //! What the model knows and no machine does: the truth that oracles compare with.
 
 use super::Postgres;
+use super::pgoutput::is_same;
 use super::tables::alterations_in;
 use super::wal::{Alteration, Commit, Expected, Sums, alterations};
-use dormouse_core::change::Scope;
+use crate::oracle::is_in;
+use dormouse_core::change::{Relation, Scope};
 use dormouse_core::position::{Era, Lsn, SchemaVersion, Waypoint};
 
 /// How a replica's content sum compares with the truth.
@@ -89,10 +91,10 @@ impl Postgres {
 
     /// The alteration that gave a table the shape in which this commit told it, as a count of all alterations; 0 when none did.
     #[must_use]
-    pub fn shaped_by(&self, table: &str, commit_lsn: Lsn) -> u32 {
+    pub fn shaped_by(&self, table: &Relation, commit_lsn: Lsn) -> u32 {
         let commit = self.wal.first_at(commit_lsn);
         let before = self.alterations().iter().take_while(|(commits, _)| *commits <= commit);
-        let shaped = before.enumerate().filter(|(_, (_, it))| it.reshaped && it.relation.name == table).last();
+        let shaped = before.enumerate().filter(|(_, (_, it))| it.reshaped && is_same(&it.relation, table)).last();
         shaped.map_or(0, |(n, _)| u32::try_from(n + 1).unwrap_or(u32::MAX))
     }
 
@@ -135,7 +137,7 @@ impl Postgres {
     }
 
     fn sum_in(&self, sums: &Sums, scope: &Scope) -> u128 {
-        let tables = self.tables.iter().zip(sums.0).filter(|(table, _)| scope.includes(&table.relation));
+        let tables = self.tables.iter().zip(sums.0).filter(|(table, _)| is_in(scope, &table.relation));
         tables.fold(0, |sum, (_, table)| sum.wrapping_add(table))
     }
 }

@@ -4,6 +4,7 @@
 //! published or stored anew meanwhile stays unknown to it until the next change of the catalogue commits, and what was written before
 //! that is decoded by the old one even then.
 
+use super::pgoutput::is_same;
 use super::tables::Table;
 use super::wal::Decoded;
 use super::{Postgres, unavailable};
@@ -67,7 +68,7 @@ impl Catalogue {
         tables: &[Table],
     ) -> Result<Option<Cow<'a, Decoded>>, Failure> {
         let Self::Outdated { fates, until } = self else { return Ok(Some(Cow::Borrowed(decoded))) };
-        let table = tables.iter().position(|table| table.relation.name == decoded.relation.name);
+        let table = tables.iter().position(|table| is_same(&table.relation, &decoded.relation));
         let fate = table.and_then(|n| fates[n].as_ref());
         match fate {
             Some(_) if until.is_some_and(|until| decoded.at >= until) => Ok(Some(Cow::Borrowed(decoded))),

@@ -22,9 +22,14 @@ const MOST: usize = 256;
 
 type Heard = Result<(), Failure>;
 
+/// Whether these are shapes of one table.
+pub(super) fn is_same(one: &Relation, other: &Relation) -> bool {
+    (&one.name, &one.schema) == (&other.name, &other.schema)
+}
+
 /// The table of a shape.
 pub(super) fn table_of<'a>(relation: &Relation, tables: &'a [Table]) -> &'a Table {
-    tables.iter().find(|table| table.relation.name == relation.name).expect("tables are never dropped")
+    tables.iter().find(|table| is_same(&table.relation, relation)).expect("tables are never dropped")
 }
 
 /// BEGIN; in a world of odd shapes also, before it, a transaction on our own tables alone, and after it an origin, a logical
@@ -146,15 +151,14 @@ pub(super) fn change(table: &Table, decoded: &Decoded) -> Bytes {
             if let Some(old) = full {
                 put_old(&mut message, b'O', old);
             }
-            put_new(&mut message, &told(row, full));
+            let told = full.map(|old| told(relation, row, old, true));
+            put_new(&mut message, told.as_ref().unwrap_or(row));
         }
         Change::Move { old_key, row, .. } => {
             message.put_u32(table.oid());
-            match full {
-                Some(old) => put_old(&mut message, b'O', old),
-                None => put_old(&mut message, b'K', &key_alone(relation, old_key)),
-            }
-            put_new(&mut message, &told(row, full));
+            let key = key_alone(relation, old_key);
+            put_old(&mut message, if full.is_some() { b'O' } else { b'K' }, full.unwrap_or(&key));
+            put_new(&mut message, &told(relation, row, full.unwrap_or(&key), full.is_some()));
         }
         Change::Delete { key, .. } => {
             message.put_u32(table.oid());
@@ -167,12 +171,13 @@ pub(super) fn change(table: &Table, decoded: &Decoded) -> Bytes {
     message.freeze()
 }
 
-/// The new row as the stream tells it: a large value that stayed is left out, though the old row tells it.
-fn told(row: &Row, full: Option<&Row>) -> Row {
-    let Some(old) = full else { return row.clone() };
-    let large = |n: usize, new: Value<'_>, old: Value<'_>| n == super::tables::LARGE && new == old;
+/// The new row as the stream tells it beside an old one, of which only the key is told unless it is `full`: a large value that stayed is
+/// left out, and so is one of the key that is stored apart, as in half of the rows.
+fn told(relation: &Relation, row: &Row, old: &Row, full: bool) -> Row {
+    let apart = old.bytes().len().is_multiple_of(2);
+    let large = |n: usize| full && n == super::tables::LARGE || apart && relation.columns[n].key;
     let values = row.values().zip(old.values()).enumerate();
-    Row::of(values.map(|(n, (new, old))| if large(n, new, old) { Value::Unchanged } else { new }))
+    Row::of(values.map(|(n, (new, old))| if large(n) && new == old { Value::Unchanged } else { new }))
 }
 
 /// A row of the key's values, the others NULL.

@@ -126,7 +126,7 @@ impl Postgres {
         let altered = &self.tables[table];
         let rows = altered.rows.values().filter(|_| altered.published).cloned().collect();
         if let Some(stream) = &mut self.stream {
-            stream.shapes.remove(&altered.relation.name); // What Postgres knew of the table is void: it tells its shape again.
+            stream.shapes.remove(&altered.relation.full_name()); // What Postgres knew of the table is void: it tells its shape again.
         }
         let alteration = Alteration { relation: Arc::clone(&altered.relation), reshaped, rows: Some(rows) };
         self.wal.alter(&delta, alteration);

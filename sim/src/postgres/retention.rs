@@ -3,7 +3,7 @@
 use super::Postgres;
 use super::history::TransactionRow;
 use dormouse_core::fault::Failure;
-use dormouse_core::position::{CommitTime, Lsn, Position, Waypoint};
+use dormouse_core::position::{Lsn, Position, Waypoint};
 use dormouse_core::replication::{Fenced, Prune};
 use dormouse_core::time::Timestamp;
 
@@ -18,7 +18,7 @@ impl Postgres {
         self.fenced(ask.token, |pg| {
             pg.registry.expire(now);
             let (needed, snapshot) = (pg.needed(), pg.current_snapshot());
-            let (old, too_old) = (time(now - ask.keep_min), time(now - ask.keep_max));
+            let (old, too_old) = (pg.config.clock(now - ask.keep_min), pg.config.clock(now - ask.keep_max));
             let prunable = |commit_lsn: Lsn, row: &TransactionRow| {
                 let unneeded = needed.is_none_or(|needed| Position::after(commit_lsn) <= needed);
                 snapshot.sees(row.xid) && (row.committed_at < too_old || row.committed_at < old && unneeded)
@@ -35,8 +35,4 @@ impl Postgres {
         let stored = self.registry.rows().values().filter_map(|row| row.position.as_ref());
         stored.chain(self.spools.starts()).filter(present).map(|waypoint| waypoint.position).min()
     }
-}
-
-fn time(at: Timestamp) -> CommitTime {
-    CommitTime(i64::try_from(at.micros()).unwrap_or(i64::MAX))
 }

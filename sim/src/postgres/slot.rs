@@ -144,9 +144,10 @@ impl Postgres {
                     continue;
                 };
                 let table = pgoutput::table_of(&decoded.relation, &self.tables);
-                let shape = shapes.get(&decoded.relation.name);
+                let name = decoded.relation.full_name();
+                let shape = shapes.get(&name);
                 if shape != Some(&decoded.relation.id) {
-                    shapes.insert(decoded.relation.name.clone(), decoded.relation.id);
+                    shapes.insert(name, decoded.relation.id);
                     pgoutput::relation(table, &decoded.relation, |message| {
                         hear(translator, message, &self.tables, &mut items)
                     })?;
@@ -158,7 +159,7 @@ impl Postgres {
                         rest.take_while(|next| matches!(next.change, Change::Truncate { .. })).collect();
                     for next in &together {
                         let (table, id) = (pgoutput::table_of(&next.relation, &self.tables), next.relation.id);
-                        if shapes.insert(next.relation.name.clone(), id) != Some(id) {
+                        if shapes.insert(next.relation.full_name(), id) != Some(id) {
                             pgoutput::relation(table, &next.relation, |message| {
                                 hear(translator, message, &self.tables, &mut items)
                             })?;
@@ -167,7 +168,7 @@ impl Postgres {
                     let oids = together.iter().map(|next| pgoutput::table_of(&next.relation, &self.tables).oid());
                     hear(translator, &pgoutput::truncate(oids), &self.tables, &mut items)?;
                     for next in &together {
-                        shapes.remove(&next.relation.name); // Postgres forgets that it told the shape, and tells it again.
+                        shapes.remove(&next.relation.full_name()); // Postgres forgets that it told the shape, and tells it again.
                     }
                     (changes, *change) =
                         (changes + u32::try_from(together.len()).unwrap_or(u32::MAX), *change + together.len());

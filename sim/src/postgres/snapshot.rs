@@ -2,6 +2,7 @@
 
 use super::wal::TABLES_MAX;
 use super::{Postgres, unavailable};
+use crate::oracle::is_in;
 use dormouse_core::change::{Chunk, Relation, Scope};
 use dormouse_core::fault::Failure;
 use dormouse_core::history::Head;
@@ -78,7 +79,7 @@ impl Postgres {
             return Ok(SnapshotBegun::Answered(SnapshotTaken::EraStarting));
         }
         let locked: Vec<_> = (0..self.tables.len())
-            .filter(|n| self.tables[*n].published && ask.scope.includes(&self.tables[*n].relation))
+            .filter(|n| self.tables[*n].published && is_in(&ask.scope, &self.tables[*n].relation))
             .collect();
         if locked.iter().any(|n| self.tables[*n].exclusive.is_some()) {
             return unavailable("canceling statement due to lock timeout");

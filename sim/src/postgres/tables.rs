@@ -75,6 +75,7 @@ impl Table {
             columns.push(column("odd", types::one_of(odd >> 1), false));
             columns.push(column("odder", types::one_of(odd >> 32), false));
         }
+        let (schema, name) = config.name_of(n);
         let oid = 16_384 + u32::try_from(n).expect("a few tables");
         Self {
             oid,
@@ -86,7 +87,7 @@ impl Table {
             definitions: 0,
             rekeyed: 0,
             rewritten: 0,
-            relation: Arc::new(Relation::new("public", format!("t{n}"), columns)),
+            relation: Arc::new(Relation::new(schema, name, columns)),
             rows: BTreeMap::new(),
             locks: Sorted::default(),
             writers: BTreeSet::new(),

@@ -24,8 +24,13 @@ impl World {
         if let Some(id) = self.network.of_session(hub, session)
             && let Some(connection) = self.network.connections.get_mut(id)
         {
+            let untold = attachment.told_live && !connection.told_live;
             connection.acked = connection.acked.filter(|_| attachment.position.is_some());
             connection.attachment = Some(attachment);
+            if untold {
+                let event = format!("keeps that client/{} was told that it is live, and it was not", connection.client);
+                self.violate(Promise::Fresh, "told kept", Entity::Hub(hub), event);
+            }
         }
     }
 
@@ -101,7 +106,8 @@ impl World {
         let kept = connection.attachment.as_ref().is_some_and(|attachment| attachment.position.is_some());
         let ours = self.is_of_present_life(connection) && connection.ledger.is_welcomed() && kept;
         let beyond = connection.sent.is_some_and(|sent| sent.era == through.era && sent.position < through.position);
-        ours && beyond
+        let stands = connection.attachment.as_ref().map(|attachment| (attachment.era, attachment.schema));
+        ours && (beyond || stands != Some((through.era, through.schema)))
     }
 
     fn is_of_present_life(&self, connection: &Connection) -> bool {
@@ -116,6 +122,19 @@ impl World {
             let (hub, client) = (connection.hub, connection.client);
             let event = format!("client/{client} acknowledges what was never sent to it, and its session goes on");
             self.violate(Promise::Durable, "never sent", Entity::Hub(hub), event);
+        }
+    }
+
+    /// A hub has heard a client: what that has acknowledged is under way no more.
+    pub(super) fn judge_freed(&mut self, id: u64) {
+        let Some(connection) = self.network.connections.get(id) else { return };
+        let settled = self.is_of_present_life(connection) && connection.ledger.is_settled();
+        let machine = self.hubs[connection.hub as usize].machine.as_ref().filter(|_| settled);
+        let bytes = machine.map_or(0, |machine| machine.bytes_in_flight(connection.session));
+        if bytes > 0 {
+            let (hub, client) = (connection.hub, connection.client);
+            let event = format!("client/{client} has acknowledged all, and {bytes} bytes count as under way to it");
+            self.violate(Promise::Bounded, "freed", Entity::Hub(hub), event);
         }
     }
 

@@ -119,6 +119,7 @@ impl World {
             let changes = self.postgres.commit_at(nearly.position.commit_lsn).map(|commit| commit.changes.len());
             match (self.events % 16, changes.and_then(|changes| u32::try_from(changes).ok())) {
                 (4, _) => nearly.committed_at.0 += 1,
+                (12, _) => nearly.schema.0 += 1,
                 (8, Some(changes)) => nearly.position.index = changes,
                 _ => {}
             }

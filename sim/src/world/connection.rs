@@ -66,6 +66,10 @@ pub(super) struct Connection {
     pub(super) to_server: Link<ToServer>,
     pub(super) to_client: Link<ToClient>,
     pub(super) server_open: bool,
+    /// Whether its client was told that it is live.
+    pub(super) told_live: bool,
+    /// The life of the hub that has closed it.
+    pub(super) closed_by: Option<u64>,
     pub(super) client_open: bool,
     pub(super) heard: Timestamp,
     /// When its credential runs out.
@@ -109,9 +113,10 @@ impl Connection {
         self.client_open && self.server_open && !self.to_client.dark && !self.to_server.dark
     }
 
-    /// Whether neither side holds it any more.
+    /// Whether neither side holds it any more, and nothing of it stands in the queue of the hub that closed it.
     pub(super) fn gone(&self) -> bool {
-        !self.server_open && !self.client_open
+        let queued = self.closed_by.is_some() && !self.to_server.frames.is_empty();
+        !self.server_open && !self.client_open && !queued
     }
 }
 

@@ -282,6 +282,7 @@ impl World {
         self.doing = names::of_hub(&question);
         self.saw_asking(hub, &question);
         self.judge_asking(hub, &question);
+        self.judge_places(hub, &question);
         self.hubs[hub as usize].open += u64::from(!matches!(question, hub::Output::ReadHead(_)));
         let dangerous = matches!(question, hub::Output::SavePositions(_) | hub::Output::Unregister(_));
         // Copies of snapshots lie on the host's own disk.

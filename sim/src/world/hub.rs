@@ -2,6 +2,7 @@
 
 use super::attached::spooled;
 use super::judge::Read;
+use super::kept::Placed;
 use super::{CHECK_ALL_EVERY, Event, Spins, World, names};
 use crate::chooser::{Kind, per_mille};
 use crate::entity::Entity;
@@ -61,6 +62,8 @@ pub(super) struct HubHost {
     pub(super) drains: Option<u64>,
     /// What this life heard its clients to have stored, under which epoch, whether or not they are still there.
     pub(super) acked: Sorted<ClientId, (Epoch, Waypoint)>,
+    /// The furthest that each session is known to hold, by what it acknowledged and by what was kept with its socket.
+    pub(super) placed: Placed,
     /// The furthest that was announced to this life.
     pub(super) told: Option<Waypoint>,
     /// The copy of a snapshot that it dropped last.
@@ -364,6 +367,7 @@ impl World {
                         self.note_fault(fault.code, id);
                         self.send_to_client(id, &Arc::new(ServerMessage::Fault(fault)));
                     }
+                    self.closed_by_hub(hub, id);
                     self.server_closes(id, "the server closed the session");
                 }
             }

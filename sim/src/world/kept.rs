@@ -5,10 +5,15 @@ use super::connection::Network;
 use crate::entity::Entity;
 use crate::oracle::Promise;
 use crate::plan::Family;
-use dormouse_core::position::Waypoint;
-use dormouse_core::session::Attachment;
+use crate::sorted::Sorted;
+use dormouse_core::hub::Output;
+use dormouse_core::position::{Era, Position, SchemaVersion, Waypoint};
+use dormouse_core::session::{Attachment, ClientId, Epoch};
 use dormouse_core::wire::{ClientMessage, ServerMessage};
 use std::sync::Arc;
+
+/// How far the sessions of each epoch came, by era and schema.
+pub(super) type Placed = Sorted<(Epoch, Era, SchemaVersion), Position>;
 
 impl Network {
     /// A hub is dropped: what it heard and did not keep is left to the next acknowledgement.
@@ -23,6 +28,10 @@ impl World {
     /// A client's message reaches a hub: from now on the hub knows what that acknowledges.
     pub(super) fn note_acked(&mut self, id: u64, message: &ClientMessage) {
         let ClientMessage::Ack { through } = message else { return };
+        let Some(connection) = self.network.connections.get(id) else { return };
+        if let Some(epoch) = connection.attachment.as_ref().map(|attachment| attachment.epoch) {
+            self.note_place(connection.hub, epoch, through);
+        }
         let Some(connection) = self.network.connections.get_mut(id) else { return };
         // What is remembered here would only keep equal states apart in an exhaustive search.
         if self.plan.is_attacker(connection.client) || self.chooser.is_exhaustive() {
@@ -45,8 +54,42 @@ impl World {
         }
     }
 
+    fn note_place(&mut self, hub: u8, epoch: Epoch, place: &Waypoint) {
+        if self.chooser.is_exhaustive() {
+            return;
+        }
+        let placed = &mut self.hubs[hub as usize].placed;
+        let key = (epoch, place.era, place.schema);
+        if placed.get(&key).is_none_or(|most| *most < place.position) {
+            placed.insert(key, place.position);
+        }
+    }
+
+    /// A hub asks for places to be stored: each is of the session under whose epoch it is stored.
+    pub(super) fn judge_places(&mut self, hub: u8, question: &Output) {
+        let Output::SavePositions(ask) = question else { return };
+        if self.chooser.is_exhaustive() {
+            return;
+        }
+        let placed = &self.hubs[hub as usize].placed;
+        let theirs = |epoch: Epoch, place: &Waypoint| {
+            placed.get(&(epoch, place.era, place.schema)).is_some_and(|most| place.position <= *most)
+        };
+        let strange = |(_, epoch, place): &&(ClientId, Epoch, Option<Waypoint>)| {
+            place.as_ref().is_some_and(|place| !theirs(*epoch, place))
+        };
+        if let Some((client, epoch, Some(place))) = ask.question.entries.iter().find(strange) {
+            let event =
+                format!("stores {} for {client}, whose session of epoch {} never had it", place.position, epoch.0);
+            self.violate(Promise::Durable, "own place", Entity::Hub(hub), event);
+        }
+    }
+
     /// Something is kept with a socket. That everything comes again makes void what was heard before.
     pub(super) fn forget_place(&mut self, hub: u8, attachment: &Attachment) {
+        if let Some(place) = &attachment.position {
+            self.note_place(hub, attachment.epoch, place);
+        }
         if attachment.position.is_none() {
             self.hubs[hub as usize].acked.remove(&attachment.client);
         }

@@ -96,6 +96,8 @@ impl World {
             sent: None,
             ledger: Sent::default(),
             acked: None,
+            told_live: false,
+            closed_by: None,
             weights: VecDeque::new(),
         };
         self.network.connections.insert(id, connection);
@@ -132,7 +134,7 @@ impl World {
             ToServer::Closed => "Closed",
         };
         let Some(client) = self.network.connections.get(id).map(|c| c.client) else { return };
-        let at = self.now + self.frame_latency(client);
+        let at = self.now + self.frame_latency(client) + self.queued_late(id);
         let Some(connection) = self.network.connections.get_mut(id) else { return };
         let n = connection.to_server.sent;
         connection.to_server.sent += u64::from(self.log.wanted());
@@ -165,6 +167,7 @@ impl World {
             connection.sent = None;
             connection.ledger = Sent::default();
         }
+        connection.told_live |= matches!(**message, ServerMessage::Live);
         if let ServerMessage::Credential { expires_in_ms } = **message {
             connection.renewed = Some(expires_in_ms);
         }
@@ -228,8 +231,10 @@ impl World {
             let n = connection.to_server.arriving();
             let Some(frame) = connection.to_server.frames.pop_front() else { return };
             self.log.arrives(|| Way::Frame { connection: id, to_server, n });
-            if connection.server_open && !connection.to_server.dark {
-                self.frame_at_server(id, frame);
+            match (connection.to_server.dark, connection.server_open) {
+                (true, _) => {}
+                (false, true) => self.frame_at_server(id, frame),
+                (false, false) => self.frame_after_close(id, frame),
             }
         } else {
             let n = connection.to_client.arriving();
@@ -309,6 +314,7 @@ impl World {
         if never_sent {
             self.judge_never_sent(id);
         }
+        self.judge_freed(id);
         let host = &self.hubs[hub as usize];
         if leaves && host.machine.is_some() && host.unregistered == before {
             let event = "a client wants to be forgotten, and its registration is not removed".into();
@@ -388,6 +394,7 @@ impl World {
         if self.network.connections.get(id).is_some_and(|connection| connection.client_open) {
             self.push_to_client(id, ToClient::Closed("the connection was cut"));
         }
+        self.forget_if_gone(id);
     }
 
     /// Makes directions of a connection go dark: what is sent is lost, and nobody is told.

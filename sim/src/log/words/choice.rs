@@ -35,6 +35,7 @@ pub fn choice(choice: &Choice, delays: Option<&[u64]>) -> Draft {
         Kind::WakeLatency => took("its next waking by itself"),
         Kind::CopyLatency => took("the copying of its snapshot"),
         Kind::CredentialLatency => took("another credential for it"),
+        Kind::LateWordLatency => took("a word of it in the queue of a hub"),
         Kind::QuestionFate => pick(&[
             "its question fails before it has an effect",
             "its question takes effect, and the answer is lost",
@@ -102,6 +103,7 @@ pub fn choice(choice: &Choice, delays: Option<&[u64]>) -> Draft {
         Kind::RefuseRegistry => "the registry refuses for a while what it writes".into(),
         Kind::SlowStore => pick(&["its store is slow for 4 s", "its store is slow for 12 s"]),
         Kind::GarbleWelcome => "its welcome names another place".into(),
+        Kind::LateWord => "a word of it reaches its hub, which has closed the session by then".into(),
         Kind::GarbleReplaced => "the server says that another session has taken its place".into(),
         Kind::ProvideCredential => "its application gives it another credential".into(),
         Kind::Garble => format!("what the server says arrives garbled in way {}", choice.pick),
