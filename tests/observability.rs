@@ -88,7 +88,7 @@ async fn who_stands_by_is_ready_while_the_holder_gets_on() {
     eventually("standing by", async || json(port, "/api/replication/status").await.1["phase"] == "standby").await;
     eventually("ready", async || is_ready(port).await).await;
     let (status, body) = json(port, "/api/replication/wait-for-initial-poll").await;
-    assert_eq!((status, &body["error"]["code"]), (503, &Value::from("unavailable")), "{body}");
+    assert_eq!(status, 200, "it hears how far the holder is: {body}");
     let pid = walsender(&site).await;
     signal(pid, "STOP");
     let stopped = Instant::now();

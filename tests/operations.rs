@@ -40,7 +40,8 @@ async fn readiness_follows_replication() {
     assert!(get(port, "/api/replication/status").await.contains("\"phase\""), "a report needs no database");
     site.cluster.launch().expect("Postgres starts again");
     eventually("ready again", async || get(port, "/readyz").await.starts_with("HTTP/1.1 200")).await;
-    assert!(get(port, "/nowhere").await.starts_with("HTTP/1.1 404"));
+    let nowhere = get(port, "/nowhere").await;
+    assert!(nowhere.starts_with("HTTP/1.1 404") && nowhere.contains("clients connect to /api/sync"), "{nowhere}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

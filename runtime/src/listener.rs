@@ -25,6 +25,7 @@ use crate::wait::Waiting;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
+use axum::http::StatusCode;
 use axum::routing::{any, get};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -111,6 +112,8 @@ impl Drop for Seat {
     }
 }
 
+const NOTHING_HERE: &str = "there is nothing at this path: clients connect to /api/sync, people look at /console";
+
 /// Accepts connections, at most `connections_max` at once, until the door closes.
 pub async fn listen(listener: TcpListener, door: Arc<Door>, arrivals: Arrivals, connections_max: usize) {
     door.tasks.spawn(parking::keep(arrivals, Arc::clone(&door)));
@@ -128,6 +131,7 @@ pub async fn listen(listener: TcpListener, door: Arc<Door>, arrivals: Arrivals, 
         .merge(console::assets())
         .route("/healthz", get(reports::healthy))
         .route("/readyz", get(reports::ready))
+        .fallback(async || answer::error(StatusCode::NOT_FOUND, "not_found", NOTHING_HERE))
         .with_state(Arc::clone(&door));
     let mut refused = 0_u64;
     loop {

@@ -62,7 +62,7 @@ impl Waiting {
     /// Waits until covered has reached what was written to the WAL before this call, `most` at most.
     ///
     /// # Errors
-    /// When that takes longer, when this process does not replicate, or when too many wait already.
+    /// When that takes longer, when replication has ended here, or when too many wait already.
     pub async fn wait(&self, most: Duration) -> Result<Reached, Unmet> {
         let Ok(_place) = self.places.try_acquire() else {
             return Err(Unmet::Unavailable(format!("{WAITERS_MAX} requests wait already: ask again a little later")));
@@ -93,12 +93,12 @@ impl Waiting {
                 let head = report.status.head;
                 let first = *era.get_or_insert_with(|| head.map(|head| head.era()));
                 let moved_on = first.is_some() && head.map(|head| head.era()) != first;
-                stands_by(report) || moved_on || head.is_some_and(|head| head.covered >= lsn)
+                has_ended(report) || moved_on || head.is_some_and(|head| head.covered >= lsn)
             });
             let report = stands.await.map_err(|_| Unmet::Unavailable("the server is going away".into()))?.clone();
-            if stands_by(&report) {
+            if has_ended(&report) {
                 return Err(Unmet::Unavailable(
-                    format!("this process does not replicate (it is {:?})", report.status.phase).to_lowercase(),
+                    format!("replication has ended in this process (it is {:?})", report.status.phase).to_lowercase(),
                 ));
             }
             let head = report.status.head.filter(|head| era.flatten().is_none_or(|era| era == head.era()));
@@ -118,11 +118,11 @@ impl Waiting {
     }
 }
 
-/// Whether nothing will be recorded here. While a stream is prepared it is worth waiting.
-const fn stands_by(report: &Report) -> bool {
+/// Whether nothing more is heard of history here. Who stands by hears what another records.
+const fn has_ended(report: &Report) -> bool {
     match report.status.phase {
-        PhaseName::Standby | PhaseName::Stopping | PhaseName::Stopped | PhaseName::Halted => true,
-        PhaseName::Idle | PhaseName::Preparing | PhaseName::Streaming => false,
+        PhaseName::Stopping | PhaseName::Stopped | PhaseName::Halted => true,
+        PhaseName::Idle | PhaseName::Standby | PhaseName::Preparing | PhaseName::Streaming => false,
     }
 }
 
