@@ -62,7 +62,7 @@ impl Default for Config {
             inspect_every: Duration::from_secs(5),
             idle_save_bytes: 16 * 1024 * 1024,
             idle_save_every: Duration::from_secs(300),
-            follow_every: Duration::from_millis(100),
+            follow_every: Duration::from_millis(250),
             nudge_every: Duration::from_millis(50),
             silence_after: Duration::from_secs(60),
             backoff_first: Duration::from_millis(100),

@@ -216,7 +216,7 @@ pub fn check(facts: &[Fact], expected: &Expect) {
 
 /// Pages of four changes, so that pieces are easily had.
 pub fn small() -> Config {
-    Config { holder: "a".into(), page_changes_max: 4, ..Config::default() }
+    Config { holder: "a".into(), page_changes_max: 4, follow_every: Duration::from_millis(100), ..Config::default() }
 }
 
 fn page_text(page: &Page) -> String {
