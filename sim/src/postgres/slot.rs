@@ -240,8 +240,18 @@ fn hear(
     if let Some(oid) = Translator::needs_keys(message)
         && let Some(table) = tables.iter().find(|table| table.oid() == oid)
     {
+        if tells_key(message) {
+            return Err(Failure::Refused("the catalogue is asked for a key that the stream tells".into()));
+        }
         translator.set_keys(oid, table.keys());
     }
     let refused = |why| Failure::Refused(format!("the stream could not be decoded ({why})"));
     translator.translate(message, items).map_err(refused)
+}
+
+/// Whether the key of a shape stands in the message that tells it: its replica identity is not FULL.
+fn tells_key(shape: &[u8]) -> bool {
+    let names = shape.get(5..).unwrap_or_default();
+    let identity = names.split(|byte| *byte == 0).nth(2).and_then(|rest| rest.first());
+    identity.is_some_and(|identity| *identity != b'f')
 }

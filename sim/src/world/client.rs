@@ -149,6 +149,7 @@ impl World {
             let event = format!("a healthy server restarts, and its client waits for more than {AWAY_MAX:?}");
             self.violate(Promise::Converges, "going away", Entity::Client(client), event);
         }
+        self.judge_wait(client, was);
         let host = &mut self.clients[client as usize];
         (host.wants_credential, host.owes_credential) = (false, provided && greeted);
         self.pump_client(client);

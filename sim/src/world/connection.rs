@@ -71,6 +71,8 @@ pub(super) struct Connection {
     /// The life of the hub that has closed it.
     pub(super) closed_by: Option<u64>,
     pub(super) client_open: bool,
+    /// Since when it is; unknown where that would only keep equal states apart.
+    pub(super) opened: Option<Timestamp>,
     pub(super) heard: Timestamp,
     /// When its credential runs out.
     pub(super) credential_until: Option<Timestamp>,

@@ -3,6 +3,7 @@
 use super::attached::spooled;
 use super::judge::Read;
 use super::kept::Placed;
+use super::recent::Recent;
 use super::{CHECK_ALL_EVERY, Event, Spins, World, names};
 use crate::chooser::{Kind, per_mille};
 use crate::entity::Entity;
@@ -66,6 +67,8 @@ pub(super) struct HubHost {
     pub(super) placed: Placed,
     /// The furthest that was announced to this life.
     pub(super) told: Option<Waypoint>,
+    /// What it was announced and must remember.
+    pub(super) recent: Recent,
     /// The copy of a snapshot that it dropped last.
     pub(super) dropped: Option<SpoolId>,
     /// Until when the registry refuses what it writes.
@@ -93,6 +96,7 @@ impl World {
         self.digest.add(&input);
         self.log.add(|names| words::hub_input(hub, &input, names));
         let now = self.hub_now(hub);
+        self.note_heard(hub, &input);
         let Some(machine) = &mut self.hubs[hub as usize].machine else { return };
         machine.handle(now, input);
         self.pump_hub(hub);
@@ -142,6 +146,7 @@ impl World {
         }
         let spool = spooled(&input);
         if !stale {
+            self.note_answer(hub, &input);
             self.hubs[hub as usize].heard.extend(spool);
             self.note_removal(hub, &input);
         }
@@ -175,7 +180,9 @@ impl World {
         if self.is_reading(hub) {
             self.hit(Probe::AnnouncedWhileReading);
         }
+        self.note_announced(hub, &announcement);
         self.feed_hub(hub, Input::Announced(announcement), Probe::HubWokeByAnnouncement);
+        self.note_followed(hub);
         self.note_told(hub, head.waypoint);
     }
 
@@ -325,7 +332,7 @@ impl World {
         host.reads.clear();
         host.heard.clear();
         (host.open, host.repeats, host.unremoved) = (0, None, 0);
-        (host.acked, host.told) = (Sorted::default(), None);
+        (host.acked, host.told, host.recent) = (Sorted::default(), None, Recent::default());
         self.network.forget_acked(hub);
         let host = &mut self.hubs[hub as usize];
         host.slept_at = self.postgres.head().map(|head| head.position()).unwrap_or_default();
@@ -407,6 +414,7 @@ impl World {
         }
         self.saw_sent(message);
         if let Some(id) = self.network.of_session(hub, session) {
+            self.judge_made(hub, id, message);
             self.send_to_client(id, message);
         }
     }
@@ -453,6 +461,7 @@ impl World {
             self.violate(Promise::Converges, "hibernates", Entity::Hub(hub), event);
         }
         self.judge_alarm(hub, alarm);
+        self.judge_offer(hub);
         self.judge_asleep(hub);
         self.judge_kept(hub);
         self.judge_told(hub);

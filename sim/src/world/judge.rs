@@ -6,7 +6,7 @@ use crate::entity::{Entity, HUBS};
 use crate::oracle::Promise;
 use crate::plan::Family;
 use dormouse_core::fault::{FaultCode, ResyncReason};
-use dormouse_core::hub::{Output, SpoolId};
+use dormouse_core::hub::{Output, RenewRegistrations, SpoolId};
 use dormouse_core::position::{Lsn, Position, Waypoint};
 use dormouse_core::session::{Attachment, SessionId};
 use dormouse_core::time::Timestamp;
@@ -60,7 +60,7 @@ impl World {
         let client = connection.client;
         let known = connection.in_flight_of == self.hubs[hub as usize].life && connection.attachment.is_some();
         let jumps = self.plan.has(Family::Jumps);
-        let ack_timeout = self.plan.hub(hub, 0).ack_timeout;
+        let (greets, ack_timeout) = (self.plan.hub(hub, 0).greet_timeout, self.plan.hub(hub, 0).ack_timeout);
         let progressed = connection.ledger.progressed().is_some_and(|at| self.now.since(at) < ack_timeout);
         let is_newest = |kept: &Arc<Attachment>| self.oracle.is_newest(&kept.client, kept.epoch);
         let event = match code {
@@ -71,6 +71,13 @@ impl World {
             // A clock that jumps makes anybody slow.
             FaultCode::TooSlow if known && !jumps && !connection.ledger.awaits_client() => {
                 format!("client/{client} is told that it is too slow, and has answered all that it was sent")
+            }
+            FaultCode::TooSlow
+                if connection.attachment.is_none()
+                    && !jumps
+                    && connection.opened.is_some_and(|at| self.now.since(at) < greets) =>
+            {
+                format!("client/{client} is told that it is too slow, and has hardly had the time to greet")
             }
             FaultCode::TooSlow if known && !jumps && progressed => {
                 format!("client/{client} is told that it is too slow, and has just acknowledged something")
@@ -116,9 +123,14 @@ impl World {
         if self.chooser.is_exhaustive() {
             return; // What is remembered here would only keep equal states apart.
         }
+        if let Output::ReadHistory(ask) = question {
+            self.judge_read(hub, &ask.question);
+        }
         let host = &mut self.hubs[hub as usize];
         let read = match question {
-            Output::RenewRegistrations(_) => {
+            Output::RenewRegistrations(ask) => {
+                self.judge_early(hub, &ask.question);
+                let host = &mut self.hubs[hub as usize];
                 (host.renewed, host.renewing) = (self.now, Some(host.life));
                 return;
             }
@@ -158,10 +170,34 @@ impl World {
         }
     }
 
+    /// Registrations are renewed: of those that are not due soon none, for each is written.
+    fn judge_early(&mut self, hub: u8, question: &RenewRegistrations) {
+        let config = self.plan.hub(hub, 0);
+        let by = self.hub_now(hub) + config.renew_every / 16;
+        let early = |kept: &&Arc<Attachment>| {
+            let (named, begun) = ((&kept.client, kept.epoch), kept.expires_at - config.registration_ttl);
+            begun + config.renew_every > by && question.entries.iter().any(|(client, epoch)| (client, *epoch) == named)
+        };
+        let kept = self.network.at_hub(hub).filter_map(|(_, connection)| connection.attachment.as_ref()).find(early);
+        if let Some(kept) = kept.cloned() {
+            let event =
+                format!("renews the registration of {:?}, which lasts until {:?}", kept.client, kept.expires_at);
+            self.violate(Promise::Bounded, "renewed early", Entity::Hub(hub), event);
+        }
+    }
+
     /// By when a registration is renewed, whatever the jitter.
     fn renewed_by(&self, hub: u8, attachment: &Attachment) -> Timestamp {
         let config = self.plan.hub(hub, 0);
         attachment.expires_at - config.registration_ttl + config.renew_every + config.renew_every / 2
+    }
+
+    /// A hub offers to sleep: it says so, too, to a host that asks.
+    pub(super) fn judge_offer(&mut self, hub: u8) {
+        if self.hubs[hub as usize].machine.as_ref().is_some_and(|machine| !machine.could_hibernate()) {
+            let event = "offers to sleep, and says that it could not".into();
+            self.violate(Promise::Bounded, "offer", Entity::Hub(hub), event);
+        }
     }
 
     /// A hub hibernates: what it asked for others must have been answered.

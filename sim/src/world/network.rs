@@ -84,13 +84,14 @@ impl World {
             to_client: Link::default(),
             server_open: true,
             client_open: true,
+            opened: (!self.chooser.is_exhaustive()).then_some(self.now),
             heard: self.now,
             credential_until,
             expires,
             renewed: None,
             attachment: None,
             copied: None,
-            decoder: Decoder::new(self.plan.format(client)),
+            decoder: Decoder::new(agreed(self.plan.format(client))),
             in_flight: 0,
             in_flight_of: 0,
             sent: None,
@@ -436,6 +437,11 @@ impl World {
             self.network.connections.remove(id);
         }
     }
+}
+
+/// The format that a client named as its subprotocol.
+fn agreed(format: Format) -> Format {
+    Format::of_subprotocol(&format.to_string()).unwrap_or_default()
 }
 
 /// Whether a client that was served, and whose credential is good, wants to be forgotten.

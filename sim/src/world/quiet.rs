@@ -219,6 +219,10 @@ impl World {
                 self.violate(Promise::Bounded, "queue", Entity::Replication(node), event);
             }
         }
+        if let Some(node) = (0..NODES).find(|node| self.replications[*node as usize].stopping) {
+            let event = "was told to stop, and never says that it has".into();
+            self.violate(Promise::Converges, "stops", Entity::Replication(node), event);
+        }
         if !self.postgres.is_noted() {
             let event = "what is noted of the tables is not what they are".into();
             self.violate(Promise::Converges, "noted", Entity::Postgres, event);

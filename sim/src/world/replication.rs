@@ -1,6 +1,7 @@
 //! The hosts of the replicators: what they hear, and how their outputs are carried out, one at a time.
 
 use super::lineage::{Known, node_of};
+use super::pace::Pace;
 use super::{CHECK_ALL_EVERY, Event, Spins, World, names};
 use crate::chooser::{Kind, per_mille};
 use crate::entity::{Entity, HUBS, NODES};
@@ -51,7 +52,7 @@ pub(super) struct ReplicationHost {
     pub(super) ahead: Duration,
     /// The connection is dead, and nobody knows.
     pub(super) dark: bool,
-    stopping: bool,
+    pub(super) stopping: bool,
     /// Streams asked for and not yet open: one that opens after a later stop is closed again.
     pub(super) starting: u32,
     /// One was opened late, in place of another that was being read.
@@ -73,6 +74,7 @@ pub(super) struct ReplicationHost {
     pub(super) last_announced: [Timestamp; HUBS as usize],
     /// What its process knows of the database.
     pub(super) known: Known,
+    pub(super) pace: Pace,
 }
 
 impl ReplicationHost {
@@ -208,6 +210,7 @@ impl World {
         self.digest.add(&input);
         self.log.add(|_| words::replication_input(node, &input));
         let now = self.replication_now(node);
+        self.note_pace(node, &input);
         let Some(machine) = &mut self.replications[node as usize].machine else { return };
         machine.handle(now, input);
         self.pump_replication(node);
@@ -244,8 +247,7 @@ impl World {
             let event = "gives up a stream that follows the protocol as one that does not".into();
             self.violate(Promise::Converges, "coherent", Entity::Replication(node), event);
         }
-        let verdict = self.oracle.queues(queued);
-        self.verdict(Entity::Replication(node), verdict);
+        self.judge_queue(node, queued);
         let host = &mut self.replications[node as usize];
         if let Some(due) = due.map(|due| (due - host.ahead).max(self.now))
             && host.due.is_none_or(|planned| due < planned)
@@ -284,6 +286,7 @@ impl World {
     }
 
     fn carry_replication(&mut self, node: u8, output: Output) {
+        self.judge_pace(node, &output);
         match output {
             Output::Announce(announcement) => {
                 // What is counted here would only keep equal states apart in an exhaustive search.

@@ -5,8 +5,9 @@ use super::{Event, World};
 use crate::coverage::Phase;
 use crate::entity::{Entity, HUBS};
 use dormouse_core::ask::Answer;
-use dormouse_core::hub::Sessions;
+use dormouse_core::hub::{Hub, Sessions};
 use dormouse_core::position::Lsn;
+use dormouse_core::replication::Replication;
 use dormouse_core::{hub, replication};
 
 impl World {
@@ -70,6 +71,12 @@ impl World {
     #[must_use]
     pub fn would_notice_copy(&self) -> bool {
         self.copy.as_ref().is_some_and(|copy| self.would_notice(copy))
+    }
+
+    /// The hubs that are awake, and the replicators that run: values like all others, to be looked at.
+    pub fn servers(&self) -> (impl Iterator<Item = &Hub>, impl Iterator<Item = &Replication>) {
+        let hubs = self.hubs.iter().filter_map(|host| host.machine.as_ref());
+        (hubs, self.replications.iter().filter_map(|host| host.machine.as_ref()))
     }
 
     /// The phase of a client, or of a replicator.
