@@ -2,6 +2,13 @@
 //!
 //! It is also the only test that `cargo mutants` is given (`.cargo/mutants.toml`): what it does not notice, nobody would.
 
+#[path = "suite/checks.rs"]
+mod checks;
+#[path = "suite/clients.rs"]
+mod clients;
+#[path = "suite/measures.rs"]
+mod measures;
+
 use dormouse_core::safeguard::Safeguards;
 use dormouse_sim::chooser::Source;
 use dormouse_sim::engine::subject::Subject;
