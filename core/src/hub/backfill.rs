@@ -25,6 +25,8 @@ pub(super) struct Backfill {
     pub sent: u32,
     /// How many of them are staged.
     pub staged: u32,
+    /// How many messages of those that it replaced may be on their way still: none once its own are staged.
+    pub void: u32,
     /// When it last went on.
     pub since: Timestamp,
     pub step: Step,
@@ -49,7 +51,7 @@ pub(super) enum Step {
 
 impl Backfill {
     pub fn new(id: BackfillId, now: Timestamp) -> Self {
-        Self { id, sent: 0, staged: 0, since: now, step: Step::Unstarted }
+        Self { id, sent: 0, staged: 0, void: 0, since: now, step: Step::Unstarted }
     }
 
     /// The spool that it uses.
@@ -68,8 +70,9 @@ impl Backfill {
         self.sent - self.staged
     }
 
+    /// Whether one more message may be sent. One may in any case: what is void is never acknowledged, but by what follows it.
     fn has_room(&self, desk: &Desk) -> bool {
-        self.in_flight() < desk.config.window_chunks
+        self.in_flight() == 0 || self.in_flight() + self.void < desk.config.window_chunks
     }
 
     /// Whether it waits for this chunk.
@@ -108,6 +111,7 @@ impl Backfill {
         }
         if n >= self.staged {
             self.staged = n + 1;
+            self.void = 0;
             self.since = now;
         }
         true
@@ -127,12 +131,14 @@ impl Served {
     /// Starts a backfill, under a new id, whatever was before.
     pub fn restart_backfill(&mut self, desk: &mut Desk, now: Timestamp) {
         self.settle_acked(desk);
-        if let Serve::Backfill(backfill) = &self.serve
-            && let Some(no) = backfill.spool()
-        {
-            desk.leave_spool(no, now);
+        let mut next = Backfill::new(desk.next_backfill(), now);
+        if let Serve::Backfill(backfill) = &self.serve {
+            next.void = backfill.in_flight() + backfill.void;
+            if let Some(no) = backfill.spool() {
+                desk.leave_spool(no, now);
+            }
         }
-        self.serve = Serve::Backfill(Box::new(Backfill::new(desk.next_backfill(), now)));
+        self.serve = Serve::Backfill(Box::new(next));
         desk.attach(self);
         self.drive_backfill(desk, now);
     }
