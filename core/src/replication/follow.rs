@@ -39,12 +39,15 @@ impl Replication {
         if !self.follows() {
             return; // The lease is ours by now, and what was recorded is loaded.
         }
-        self.outside.set(now, Timer::Follow, self.outside.config.follow_every);
-        // Without an answer, or before the first era, there is nothing to tell.
-        if let Ok(head) = reply
-            && self.is_news(&head)
-        {
-            self.outside.announce(head.position(), head, None);
+        let (every, after_failure) = (self.outside.config.follow_every, self.outside.config.backoff_most);
+        match reply {
+            Ok(head) => {
+                self.outside.set(now, Timer::Follow, every);
+                if self.is_news(&head) {
+                    self.outside.announce(head.position(), head, None);
+                }
+            }
+            Err(_) => self.outside.set(now, Timer::Follow, after_failure), // It is away, or there is no era yet.
         }
     }
 

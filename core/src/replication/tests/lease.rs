@@ -41,7 +41,8 @@ fn who_stands_by_tells_what_another_records_and_of_covered_only_where_it_is_wait
         held,
         ms(1),
         Fact::Head(unavailable()),
-        ms(101),
+        ms(4_998),
+        ms(3),
         Fact::Head(Ok(head(0x20, 1, 0x28))),
         ms(100),
         Fact::Head(Ok(head(0x20, 1, 0x30))),
@@ -60,8 +61,9 @@ fn who_stands_by_tells_what_another_records_and_of_covered_only_where_it_is_wait
         Later(1ms)
           read head
         Head(Err(Unavailable("gone")))
-        Later(101ms)
+        Later(4.998s)
           take lease as a
+        Later(3ms)
           read head
         Head: 0/20 covered 0/28
           announce 0/20 xid 1 schema 1 covered 0/28
