@@ -112,6 +112,7 @@ impl Drop for Seat {
     }
 }
 
+/// The answer to whoever asks for another path.
 const NOTHING_HERE: &str = "there is nothing at this path: clients connect to /api/sync, people look at /console";
 
 /// Accepts connections, at most `connections_max` at once, until the door closes.

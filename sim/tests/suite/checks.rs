@@ -35,14 +35,14 @@ const HUB_TIMERS: [&str; 12] = [
     "Spools",
     "Credential",
 ];
-const REPLICATION_TIMERS: [&str; 8] =
-    ["Renew", "Prune", "Retry", "RetryJob", "Inspect", "Silence", "SaveIdle", "Nudge"];
+const REPLICATION_TIMERS: [&str; 9] =
+    ["Renew", "Prune", "Retry", "RetryJob", "Inspect", "Silence", "SaveIdle", "Nudge", "Follow"];
 
 /// Questions whose answers sessions of a hub wait for.
 const ANSWERED: [&str; 3] = ["epochs", "histories", "chunks"];
 
 /// Questions of which a replicator asks one at a time.
-const SINGLE: [&str; 11] = [
+const SINGLE: [&str; 12] = [
     "read_source",
     "record_page",
     "note_attempt",
@@ -51,6 +51,7 @@ const SINGLE: [&str; 11] = [
     "inspect_tables",
     "renew_lease",
     "prune",
+    "read_head",
     "take_lease",
     "inspect_source",
     "load_progress",
